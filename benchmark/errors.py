@@ -1,0 +1,29 @@
+"""The two ways in which things go wrong: the request was wrong, or one job failed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """The request cannot be carried out; the command line prints one line and exits with status 2."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message if not hint else f"{message} ({hint})")
+
+
+class JobFault(Exception):
+    """One job failed for a reason that a person understands; the run goes on without it."""
+
+
+class UndeclaredKnowledge(AttributeError):
+    """A defense read a field of its view that it had not declared in `needs`."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """Return the error for a name that nobody registered, with the nearest known names."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
+    return UserError(f"unknown {kind} {name!r}", hint)

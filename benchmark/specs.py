@@ -1,0 +1,114 @@
+"""Light descriptions of plugins: what hooks return. No torch here.
+
+A spec says what a component is called, what it accepts and what it needs; its `factory` imports
+the heavy code. `lazy("package.module:Name")` makes such a factory from a string.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from benchmark.types import AttackInstance, DatasetInfo, Knowledge, Output, Role
+
+if TYPE_CHECKING:
+    from benchmark.contracts import Attack, DatasetSource, Defense, Metric, ModelBuilder
+
+
+class Options(BaseModel):
+    """Base of every options model: unknown keys are errors, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def lazy(path: str) -> Callable[[Any], Any]:
+    """Return a factory that imports `"module:attribute"` when it is first called."""
+    module, _, attribute = path.partition(":")
+
+    def factory(options: Any) -> Any:
+        return getattr(importlib.import_module(module), attribute)(options)
+
+    return factory
+
+
+PresetOptions = Mapping[str, Mapping[str, Any]]
+"""Preset name → option key → the value that replaces the option's default in that preset."""
+
+
+@dataclass(frozen=True)
+class DefenseSpec:
+    """A defense: repairs a backdoored model with what it `needs`."""
+
+    name: str
+    version: str
+    summary: str
+    factory: Callable[[Any], Defense]
+    options: type[BaseModel] = Options
+    needs: frozenset[Knowledge] = frozenset({Knowledge.WEIGHTS, Knowledge.CLEAN_IMAGES})
+    gives: frozenset[Output] = frozenset({Output.MODEL})
+    paper: str | None = None
+    role: Role = Role.RANKED
+    presets: PresetOptions = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AttackSpec:
+    """A grid of attack instances and the attack that turns each into a backdoored model.
+
+    `instances(options, info)` answers at planning time, so it must not import torch.
+    """
+
+    name: str
+    version: str
+    summary: str
+    instances: Callable[[Any, DatasetInfo], Sequence[AttackInstance]]
+    factory: Callable[[Any], Attack]
+    options: type[BaseModel] = Options
+    paper: str | None = None
+    presets: PresetOptions = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """A number from a scored trial. `reads` names the defense outputs without which it is empty."""
+
+    name: str
+    version: str
+    summary: str
+    factory: Callable[[Any], Metric]
+    higher_is_better: bool
+    options: type[BaseModel] = Options
+    reads: frozenset[Output] = frozenset()
+    paper: str | None = None
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A labelled image data set, split by its publisher into training and test images."""
+
+    name: str
+    version: str
+    summary: str
+    info: DatasetInfo
+    factory: Callable[[Any], DatasetSource]
+    options: type[BaseModel] = Options
+    paper: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """An architecture; the harness trains it, attacks it and rebuilds it to score an artifact."""
+
+    name: str
+    version: str
+    summary: str
+    factory: Callable[[Any], ModelBuilder]
+    options: type[BaseModel] = Options
+    paper: str | None = None
+
+
+Spec = DefenseSpec | AttackSpec | MetricSpec | DatasetSpec | ModelSpec
