@@ -1,0 +1,1 @@
+"""How a plugin is found, imported and read; `benchmark.plugins` is the face of this package."""

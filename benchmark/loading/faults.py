@@ -1,0 +1,73 @@
+"""Whatever a plugin does at import or in a hook becomes one line and a traceback."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+
+from benchmark.errors import UserError
+from benchmark.loading.origin import Origin
+
+_LONGEST = 300
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A plugin, or a part of it, that is left out, and why."""
+
+    origin: Origin
+    error: str
+    """One line."""
+    traceback: str
+
+
+@contextmanager
+def guarded(origin: Origin, faults: list[Fault]) -> Iterator[None]:
+    """Run the plugin's code in the block; add a fault, and go on, whatever it raises.
+
+    `SystemExit` is a fault too: a plugin that gives up must not end the harness. What the plugin
+    prints goes to standard error, because standard output may be somebody's JSON.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        text = "".join(traceback.format_exception(error))
+        faults.append(Fault(origin, one_line(error, origin.path), text))
+
+
+def one_line(error: BaseException, path: str = "") -> str:
+    """Describe `error` in one line, with the number of the line in `path` where it arose."""
+    line = _line_in(error, path)
+    text = " ".join(_describe(error, path).split())
+    if len(text) > _LONGEST:
+        text = text[: _LONGEST - 1] + "…"
+    return f"line {line}: {text}" if line else text
+
+
+def _describe(error: BaseException, path: str) -> str:
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({error.code!r})"
+    try:
+        message = str(error)
+        if isinstance(error, SyntaxError) and error.filename == path:
+            message = error.msg  # the full text would repeat the file and the line
+    except Exception:
+        message = "(its message cannot be shown)"
+    if isinstance(error, UserError):
+        return message
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def _line_in(error: BaseException, path: str) -> int:
+    if not path:
+        return 0
+    if isinstance(error, SyntaxError) and error.filename == path:
+        return error.lineno or 0
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((f.lineno or 0 for f in reversed(frames) if f.filename == path), 0)

@@ -1,0 +1,97 @@
+"""Finding and importing plugins: the built-in one, installed packages, plain files."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.machinery import SourceFileLoader
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import CodeType, ModuleType
+
+import benchmark
+from benchmark.errors import UserError
+from benchmark.hookspecs import PROJECT
+from benchmark.loading.origin import Origin
+
+BUILTIN = Origin(
+    "builtin",
+    "benchmark.builtin.plugin",
+    distribution="backdoor-bench",
+    distribution_version=benchmark.__version__,
+)
+
+
+def installed_origins() -> list[Origin]:
+    """Return the plugins that installed packages declare, in the order of their names."""
+    found = [_package_origin(point) for point in entry_points(group=PROJECT)]
+    return sorted(found, key=lambda origin: (origin.distribution, origin.module))
+
+
+def _package_origin(point: EntryPoint) -> Origin:
+    """Read the metadata only; metadata that cannot be read must not hide the other packages."""
+    try:
+        name, version = point.dist.name, point.dist.version  # type: ignore[union-attr]
+    except Exception:
+        name, version = point.name, "unknown"
+    return Origin("package", point.value, "", name or point.name, version or "unknown")
+
+
+def file_origins(files: Sequence[Path]) -> list[Origin]:
+    """Return the origin of each plugin file, once even if two paths lead to it."""
+    return list(dict.fromkeys(_file_origin(file) for file in files))
+
+
+def _file_origin(file: Path) -> Origin:
+    try:
+        path = file.expanduser().resolve()
+        kind = "a folder" if path.is_dir() else "" if path.is_file() else "not there"
+    except (OSError, RuntimeError) as error:  # RuntimeError: symlinks in a circle, no home
+        raise UserError(f"plugin file {file} cannot be read: {error}") from None
+    if kind:
+        raise UserError(f"plugin file {file} is {kind}", "give the path of a Python file")
+    if file.suffix != ".py":
+        raise UserError(f"plugin file {file} is not a Python file", "its name must end in .py")
+    return Origin("file", module_name(path), str(path))
+
+
+def module_name(path: Path) -> str:
+    """Return the name under which a plugin file is imported: the same in every process."""
+    digest = hashlib.sha256(str(path).encode(errors="surrogateescape")).hexdigest()[:12]
+    return f"bench_file_{re.sub(r'[^A-Za-z0-9_]', '_', path.stem)}_{digest}"
+
+
+def import_plugin(origin: Origin) -> tuple[object, Origin]:
+    """Import one plugin and return it, and its origin with the path filled in."""
+    if origin.kind == "file":
+        return _import_file(origin), origin
+    plugin = EntryPoint(origin.module, origin.module, PROJECT).load()
+    module = sys.modules[origin.module.partition(":")[0].strip()]
+    return plugin, replace(origin, path=getattr(module, "__file__", None) or "")
+
+
+class _Uncached(SourceFileLoader):
+    """Compiles the source each time: a user's folder gets no `__pycache__`, and none is trusted."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
+def _import_file(origin: Origin) -> ModuleType:
+    loader = _Uncached(origin.module, origin.path)
+    spec = importlib.util.spec_from_file_location(origin.module, origin.path, loader=loader)
+    if spec is None:
+        raise ImportError(f"Python cannot import {origin.path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[origin.module] = module  # dataclasses and pickle look it up there
+    try:
+        loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(origin.module, None)
+        raise
+    return module
