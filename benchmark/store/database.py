@@ -1,0 +1,187 @@
+"""The results of every run in one folder: what the runner writes and the reports read."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, cast
+
+from benchmark.errors import UserError
+from benchmark.records import ModelRecord, Status, TrialRecord
+from benchmark.store import ledger, rows, schema
+from benchmark.store.artifacts import ArtifactStore
+from benchmark.store.codec import Record, encode
+from benchmark.store.faults import disk_error, explained
+from benchmark.store.layout import MODEL, TRIAL, Layout
+from benchmark.store.lock import WriterLock
+from benchmark.store.transaction import transaction
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Store:
+    """The records of a results folder. Open it with `Store.open`, best in a `with` statement.
+
+    Whatever a `put_…` returned from is on the disk and outlives a kill at any moment after it.
+    """
+
+    def __init__(self, out: Path, connection: sqlite3.Connection, lock: WriterLock | None) -> None:
+        """Take over an opened file; without a `lock` only for reading."""
+        self.out = out
+        self.file = out / schema.FILE
+        self.artifacts = ArtifactStore(out)
+        self._connection = connection
+        self._lock = lock
+
+    @classmethod
+    def open(cls, out: Path, *, write: bool, create: bool = False) -> Store:
+        """Open the results in `out`; `create` makes the folder and an empty store if need be.
+
+        One process at a time opens with `write`, any number without. Everything that may stand in
+        the way (no results, another writer, another schema, damage, permissions) is a `UserError`.
+        """
+        file = out / schema.FILE
+        _check_folder(out, create=write and create)
+        if not (write and create) and not file.exists():
+            raise schema.no_results(out)
+        lock = WriterLock(out) if write else None
+        try:
+            store = cls(out, _connect(file, create=write and create), lock)
+            if write:
+                store.artifacts.sweep()
+            return store
+        except BaseException:
+            if lock:
+                lock.release()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file and of the writer's lock."""
+        self._connection.close()
+        if self._lock:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def put_model(self, record: ModelRecord) -> None:
+        """Store `record` in the place of an earlier one with its identity."""
+        self._put(MODEL, record)
+
+    def put_trial(self, record: TrialRecord) -> None:
+        """Store `record` in the place of an earlier one with its identity.
+
+        A metric that is NaN or infinite is a `JobFault`, and nothing is stored.
+        """
+        self._put(TRIAL, record)
+
+    def model(self, identity: str) -> ModelRecord | None:
+        """Return the model of that identity, if it is stored."""
+        with explained(self.file):
+            return cast("ModelRecord | None", rows.one(self._connection, MODEL, identity))
+
+    def models(self) -> list[ModelRecord]:
+        """Return every stored model, in the order of their identities."""
+        with explained(self.file), transaction(self._connection, write=False):
+            known = [row[0] for row in rows.audited(self._connection, MODEL)]
+            return cast("list[ModelRecord]", rows.several(self._connection, MODEL, known))
+
+    def trial(self, identity: str) -> TrialRecord | None:
+        """Return the trial of that identity, if it is stored."""
+        with explained(self.file):
+            return cast("TrialRecord | None", rows.one(self._connection, TRIAL, identity))
+
+    def trials(self) -> Iterator[TrialRecord]:
+        """Yield every stored trial, in the order of their identities, a few in memory at a time."""
+        with explained(self.file):
+            known = [row[0] for row in self._flat_trials()]
+        for start in range(0, len(known), rows.CHUNK):
+            # No read lock is held between two chunks: a slow consumer must not stop a run.
+            with explained(self.file):
+                chunk = rows.several(self._connection, TRIAL, known[start : start + rows.CHUNK])
+            yield from cast("list[TrialRecord]", chunk)
+
+    def statuses(self, identities: Iterable[str]) -> dict[str, Status]:
+        """Return the status of each of these trials that is stored; one scan for any number."""
+        at = TRIAL.columns.index("status")
+        with explained(self.file):
+            stored = {row[0]: row[at] for row in self._flat_trials()}
+        return {identity: stored[identity] for identity in identities if identity in stored}
+
+    def find_trial(self, prefix: str) -> TrialRecord:
+        """Return the one trial whose identity starts with `prefix`; none or two: `UserError`."""
+        with explained(self.file):
+            known = rows.starting_with(self._connection, TRIAL, prefix)
+        if not known:
+            raise UserError(f"no trial {prefix!r} in {self.out}; bench export lists them")
+        if len(known) > 1:
+            few = ", ".join(known[:3])
+            raise UserError(f"{len(known)} trials start with {prefix!r}, such as {few}; say more")
+        found = self.trial(known[0])
+        assert found is not None
+        return found
+
+    def trials_frame(self) -> pd.DataFrame:
+        """Return one row a trial with the flat columns only: no options, logs or diagnostics.
+
+        The columns are the scalar fields of `TrialRecord`, `knowledge` (a tuple), and from its
+        metrics `asr_after`, `clean_accuracy_after`, `robust_accuracy_after`, `der`, and
+        `asr_after_std`, `_min`, `_max` over the repaired models of the trial. Rates in [0, 1];
+        what has no value is NaN.
+        """
+        from benchmark.store.frame import frame  # pandas takes 0.4 s that a run need not spend
+
+        with explained(self.file):
+            return frame(TRIAL, self._flat_trials())
+
+    def _flat_trials(self) -> list[rows.Row]:
+        with transaction(self._connection, write=False):
+            return rows.audited(self._connection, TRIAL)
+
+    def _put(self, layout: Layout, record: Record) -> None:
+        if self._lock is None:
+            raise RuntimeError("this store was opened for reading")
+        flat, detail = encode(layout, record)
+        with explained(self.file), transaction(self._connection):
+            ledger.replace(self._connection, layout, flat)
+            rows.put(self._connection, layout, flat, detail)
+
+
+def _check_folder(out: Path, *, create: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file, not a folder of results; use another --out")
+    try:
+        if create:
+            out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, out) from error
+
+
+def _connect(file: Path, *, create: bool) -> sqlite3.Connection:
+    with explained(file):
+        if create:
+            schema.touch(file)
+        connection = schema.connect(file)
+        try:
+            if schema.is_empty(connection):
+                if not create:
+                    raise schema.no_results(file.parent)
+                schema.create(connection)
+            schema.check(connection, file)
+        except BaseException:
+            connection.close()
+            raise
+        return connection

@@ -1,0 +1,102 @@
+"""Which field of a record lives where: flat columns for tables, one JSON text for the rest.
+
+The columns have no declared type. SQLite would store 1.0 in a REAL column as the integer 1 and
+lose the sign of -0.0; without a type it keeps the eight bytes of a float as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmark.records import ModelRecord, TrialRecord
+
+SCHEMA = 1
+"""Raised whenever the tables below change their meaning."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The two tables of one kind of record: `<table>` and, for JSON and logs, `<table>_detail`."""
+
+    table: str
+    record: type[ModelRecord] | type[TrialRecord]
+    texts: tuple[str, ...]
+    """Text columns; the first one is the identity."""
+    integers: tuple[str, ...]
+    floats: tuple[str, ...]
+    details: tuple[str, ...]
+    derived: tuple[str, ...] = ()
+    """Float columns copied out of `details` so that tables need not read it."""
+
+    @property
+    def key(self) -> str:
+        """The identity's column."""
+        return self.texts[0]
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Every column of floats."""
+        return self.floats + self.derived
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every flat column but the checksum."""
+        return self.texts + self.integers + self.numbers
+
+    @property
+    def selected(self) -> str:
+        """The flat columns and the checksum, for a SELECT; `group` is a word of SQL."""
+        return ", ".join(f'{self.table}."{name}"' for name in (*self.columns, "sum"))
+
+    def tables(self) -> tuple[str, ...]:
+        """Return the statements that make the tables."""
+        others = ", ".join(f'"{name}"' for name in (*self.columns[1:], "sum"))
+        return (
+            # Without a rowid the rows are the index: no second tree that could disagree.
+            f'CREATE TABLE {self.table} ("{self.key}" TEXT PRIMARY KEY, {others}) WITHOUT ROWID',
+            f"CREATE TABLE {self.table}_detail (id TEXT PRIMARY KEY, body, sum)",
+        )
+
+
+MODEL = Layout(
+    table="model",
+    record=ModelRecord,
+    texts=("id", "kind", "status", "error", "dataset", "model", "attack", "trigger", "artifact"),
+    integers=("seed", "target"),
+    floats=("clean_accuracy", "asr", "seconds", "peak_memory_mib"),
+    details=("payload", "environment", "log", "series"),
+)
+
+METRIC_COLUMNS = {
+    "asr_after": "asr",
+    "clean_accuracy_after": "clean_accuracy",
+    "robust_accuracy_after": "robust_accuracy",
+    "der": "der",
+}
+"""Flat column → the metric that it copies."""
+
+SPREAD_COLUMNS = {"asr_after_std": "std", "asr_after_min": "min", "asr_after_max": "max"}
+"""Flat column → what it copies from the spread of `asr` over a trial's repaired models."""
+
+TRIAL = Layout(
+    table="trial",
+    record=TrialRecord,
+    texts=(
+        *("trial", "group", "variant_id", "status", "error", "dataset", "model", "attack"),
+        *("trigger", "defense", "version", "variant", "setting", "knowledge", "role", "victim"),
+        *("triggers_artifact", "run", "finished"),
+    ),
+    integers=(
+        *("target", "seed", "repeats", "recovered_target"),
+        *("forward_images", "backward_images"),
+    ),
+    floats=(
+        *("min_asr", "base_clean_accuracy", "asr_before", "clean_accuracy_before"),
+        *("robust_accuracy_before", "seconds", "peak_memory_mib"),
+    ),
+    details=(
+        *("metrics", "spread", "empty", "artifacts"),
+        *("payload", "environment", "log", "series"),
+    ),
+    derived=(*METRIC_COLUMNS, *SPREAD_COLUMNS),
+)

@@ -1,0 +1,86 @@
+"""The SELECTs and INSERTs, the same for both kinds of record."""
+
+from __future__ import annotations
+
+import gc
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from benchmark.store import ledger
+from benchmark.store.codec import Record, Row, decode
+from benchmark.store.faults import DamageError
+from benchmark.store.layout import Layout
+
+CHUNK = 500
+"""Rows a query when details are read; SQLite takes up to 999 values in one IN."""
+
+
+def put(connection: sqlite3.Connection, layout: Layout, flat: Row, detail: Row) -> None:
+    """Write both rows of a record over those of its identity; the caller has a transaction."""
+    for table, row in ((layout.table, flat), (f"{layout.table}_detail", detail)):
+        marks = ", ".join("?" * len(row))
+        connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", row)
+
+
+def audited(connection: sqlite3.Connection, layout: Layout) -> list[Row]:
+    """Return every flat row (checksum last), checked; the caller has a transaction."""
+    with _no_collection():
+        found = connection.execute(f"SELECT {layout.selected} FROM {layout.table}").fetchall()
+        ledger.audit(connection, layout, found)
+        return found
+
+
+def one(connection: sqlite3.Connection, layout: Layout, identity: str) -> Record | None:
+    """Return the record of that identity, checked, if there is one."""
+    records = several(connection, layout, [identity], missing_is_damage=False)
+    return records[0] if records else None
+
+
+def several(
+    connection: sqlite3.Connection,
+    layout: Layout,
+    identities: Sequence[str],
+    *,
+    missing_is_damage: bool = True,
+) -> list[Record]:
+    """Return the records of these identities in the order of the identities, checked."""
+    found: list[Row] = []
+    for start in range(0, len(identities), CHUNK):
+        wanted = identities[start : start + CHUNK]
+        marks = ", ".join("?" * len(wanted))
+        found += connection.execute(
+            f"SELECT {layout.selected}, d.body, d.sum "
+            f"FROM {layout.table} LEFT JOIN {layout.table}_detail d "
+            f'ON d.id = {layout.table}."{layout.key}" '
+            f'WHERE {layout.table}."{layout.key}" IN ({marks}) ORDER BY 1',
+            tuple(wanted),
+        ).fetchall()
+    if missing_is_damage and len(found) != len(identities):
+        raise DamageError(
+            f"{len(identities) - len(found)} rows of `{layout.table}` cannot be found"
+        )
+    return [decode(layout, row[:-2], row[-2], row[-1]) for row in found]
+
+
+def starting_with(connection: sqlite3.Connection, layout: Layout, prefix: str) -> list[str]:
+    """Return the identities that start with `prefix`, sorted."""
+    found = connection.execute(
+        f'SELECT "{layout.key}" FROM {layout.table} '
+        f'WHERE substr("{layout.key}", 1, ?) = ? ORDER BY 1',
+        (len(prefix), prefix),
+    ).fetchall()
+    return [identity for (identity,) in found]
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    # Rows hold no cycles, yet the collector walks all of them again and again while 100,000 are
+    # being made: more than half of the time.
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -1,0 +1,233 @@
+"""Kills, second writers, damage, other schemas, full disks: one clear line, and nothing lost."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmark.errors import UserError
+from benchmark.records import TrialRecord
+from benchmark.store import Store
+
+ROOT = Path(__file__).parents[1]
+
+
+def trial(identity: str, **fields) -> TrialRecord:
+    settings = {
+        **{"trial": identity, "group": "g", "variant_id": "v", "status": "done", "error": ""},
+        **{"dataset": "digits", "model": "small", "attack": "bw3x3", "trigger": "0", "target": 0},
+        **{"defense": "mesa", "version": "1", "variant": "", "setting": "quick", "seed": 0},
+        **{"knowledge": ("weights",), "role": "ranked", "victim": "m", "min_asr": 0.9},
+    }
+    return TrialRecord(**settings | fields)
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from benchmark.records import TrialRecord
+from benchmark.store import Store
+out = Path(sys.argv[1])
+with Store.open(out, write=True, create=True) as store:
+    print("open", flush=True)
+    for n in range(int(sys.argv[2]), 10**6):
+        weights = store.artifacts.add(b"weights %d" % n * 1000)
+        store.put_trial(TrialRecord(
+            trial=f"{n:06d}", group="g", variant_id="v", status="done", error="", dataset="d",
+            model="m", attack="a", trigger="0", target=0, defense="x", version="1", variant="",
+            setting="s", knowledge=(), role="ranked", seed=n, victim="v", min_asr=0.9,
+            metrics={"asr": n / 7}, artifacts=(weights,), log="x" * 20000))
+        print(n, flush=True)
+"""
+
+
+def writer(out: Path, start: int = 0) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(out), str(start)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def kill_after(process: subprocess.Popen, seconds: float) -> int:
+    """Kill it and return the number of the last trial that it said was stored, or -1."""
+    assert process.stdout.readline() == "open\n"
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    said = process.communicate()[0].split()
+    return int(said[-1]) if said else -1
+
+
+def test_every_trial_said_to_be_stored_outlives_kills(tmp_path):
+    draw = random.Random(0)
+    last = -1
+    for _ in range(12):
+        last = max(last, kill_after(writer(tmp_path, last + 1), draw.uniform(0, 0.1)))
+        with Store.open(tmp_path, write=False) as store:
+            kept = list(store.trials())
+        # One more than it said: killed between the commit and the print.
+        assert len(kept) in (last + 1, last + 2)
+        last = len(kept) - 1
+        assert [t.trial for t in kept] == [f"{n:06d}" for n in range(len(kept))]
+        assert all(t.metrics["asr"] == n / 7 for n, t in enumerate(kept))
+        assert all(store.artifacts.verify(name) for t in kept for name in t.artifacts)
+    assert last > 0
+
+
+def test_a_second_writer_is_told_who_holds_the_folder(tmp_path):
+    process = writer(tmp_path)
+    try:
+        assert process.stdout.readline() == "open\n"
+        holder = rf"being written by another run \(pid {process.pid} on \S+ since 2\d{{3}}-.* UTC\)"
+        with pytest.raises(UserError, match=holder + "; wait for it or use another --out"):
+            Store.open(tmp_path, write=True)
+        assert process.stdout.readline() == "0\n"
+        with Store.open(tmp_path, write=False) as store:  # readers need not wait
+            assert store.trial("000000") is not None
+    finally:
+        process.kill()
+        process.communicate()
+    Store.open(tmp_path, write=True).close()
+
+
+def test_a_forked_child_does_not_keep_the_lock(tmp_path):
+    store = Store.open(tmp_path, write=True, create=True)
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    try:
+        store.close()
+        time.sleep(0.1)
+        Store.open(tmp_path, write=True).close()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_flipped_bits_never_give_a_silently_wrong_number(tmp_path):
+    right = {}
+    with Store.open(tmp_path, write=True, create=True) as store:
+        for n in range(60):
+            record = trial(f"{n:020d}", metrics={"asr": n / 7}, log="y" * 3000, asr_before=0.99)
+            store.put_trial(record)
+            right[record.trial] = record
+    file = tmp_path / "results.sqlite"
+    whole = file.read_bytes()
+    draw = random.Random(1)
+    noticed = 0
+    for _ in range(300):
+        bits = bytearray(whole)
+        at = draw.randrange(len(bits))
+        bits[at] ^= 1 << draw.randrange(8)
+        file.write_bytes(bits)
+        try:
+            with Store.open(tmp_path, write=False) as store:
+                frame = store.trials_frame()
+                kept = {t.trial: t for t in store.trials()}
+        except UserError as error:
+            noticed += str(file) in str(error)
+        else:
+            assert kept == right
+            assert frame["asr_after"].tolist() == [t.metrics["asr"] for t in right.values()]
+    assert noticed > 100
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
+def test_a_file_cut_short_is_named(tmp_path, keep):
+    with Store.open(tmp_path, write=True, create=True) as store:
+        for n in range(30):
+            store.put_trial(trial(str(n), log="z" * 3000))
+    file = tmp_path / "results.sqlite"
+    os.truncate(file, int(file.stat().st_size * keep))
+    with (
+        pytest.raises(UserError, match=r"results.sqlite is (damaged|not a results file)"),
+        Store.open(tmp_path, write=False) as store,
+    ):
+        list(store.trials())
+
+
+def _change(out: Path, statement: str) -> None:
+    connection = sqlite3.connect(out / "results.sqlite")
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("DELETE FROM trial WHERE trial = 'a'", "rows of its table `trial` are missing"),
+        ("DELETE FROM trial_detail", "details of trial a do not fit"),
+        ("UPDATE trial SET asr_after = 0.0 WHERE trial = 'a'", "trial 'a' does not fit"),
+        ("UPDATE trial SET asr_after = NULL WHERE trial = 'a'", "trial 'a' does not fit"),
+        ("UPDATE trial SET seed = 'x' WHERE trial = 'a'", "trial 'a' does not fit"),
+        ("UPDATE trial_detail SET body = '{}'", "details of trial a do not fit"),
+        ("UPDATE trial SET error = CAST(x'ff' AS TEXT)", "Could not decode"),
+        ("DELETE FROM ledger", "row count of its table `trial` is lost"),
+        ("DROP TABLE trial", "no such table"),
+        ("UPDATE meta SET value = 0", "older version .schema 0, this one reads 1.; use another"),
+        ("UPDATE meta SET value = 99", "newer version .schema 99.*upgrade backdoor-bench"),
+        ("UPDATE meta SET value = 'x'", "its schema is not known"),
+        ("DROP TABLE meta", "is not a results file of bench"),
+    ],
+)
+def test_what_is_not_as_it_was_written_is_said(tmp_path, statement, message):
+    with Store.open(tmp_path, write=True, create=True) as store:
+        store.put_trial(trial("a", metrics={"asr": 0.5}))
+        store.put_trial(trial("b", metrics={"asr": 0.5}))
+    _change(tmp_path, statement)
+    with pytest.raises(UserError, match=message) as raised, Store.open(tmp_path, write=False) as s:
+        list(s.trials())
+    assert "\n" not in str(raised.value)
+    assert "results.sqlite" in str(raised.value)
+
+
+def test_a_file_that_is_no_database_is_named_and_kept(tmp_path):
+    file = tmp_path / "results.sqlite"
+    file.write_text("my notes, " * 1000)
+    for write in (True, False):
+        with pytest.raises(UserError, match=r"results.sqlite is not a results file"):
+            Store.open(tmp_path, write=write, create=write)
+    assert file.read_text() == "my notes, " * 1000
+
+
+def test_no_results_yet(tmp_path):
+    for make in (lambda: None, (tmp_path / "results.sqlite").touch):  # empty: killed at once
+        make()
+        with pytest.raises(UserError, match=r"no results in .*; start with: bench run --defense m"):
+            Store.open(tmp_path, write=False)
+    with Store.open(tmp_path, write=True, create=True) as store:
+        assert store.trials_frame().empty
+
+
+def test_an_out_that_cannot_be(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file is a file, not a folder of results"):
+        Store.open(tmp_path / "file", write=True, create=True)
+    with pytest.raises(UserError, match="not a directory"):
+        Store.open(tmp_path / "file" / "below", write=True, create=True)
+    with pytest.raises(UserError, match="cannot use /proc/nowhere"):
+        Store.open(Path("/proc/nowhere"), write=True, create=True)
+
+
+def test_a_full_disk_loses_nothing(tmp_path):
+    with Store.open(tmp_path, write=True, create=True) as store:
+        store.put_trial(trial("a"))
+        pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+        store._connection.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(UserError, match=r"the disk is full: .*results.sqlite was left as it"):
+            store.put_trial(trial("b", log="x" * 10**6))
+        assert [t.trial for t in store.trials()] == ["a"]
+        store._connection.execute("PRAGMA max_page_count = 100000")
+        store.put_trial(trial("b", log="x" * 10**6))
+    with Store.open(tmp_path, write=False) as store:
+        assert store.statuses(["a", "b"]) == {"a": "done", "b": "done"}
