@@ -1,32 +1,39 @@
-"""Handwritten digits blended over photographs: the MNIST-M recipe on scikit-learn's own samples.
-
-The digits are 8 x 8 grey images, enlarged to 32 x 32; a photograph's patch P and a digit D give
-the image |P - D|, channel by channel. Training and test images come from different digits. All
-image work is Pillow's integer arithmetic, so that the same options give the same bytes.
-"""
+"""The `digits` data set: its options and its source. The images are made in `digits_images`."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from jaxtyping import Int64, UInt8
-from PIL import Image
-from sklearn.datasets import load_digits, load_sample_images
-from sklearn.model_selection import train_test_split
+from pydantic import Field
 
-from benchmark.builtin.datasets.digits_options import DigitsOptions
-from benchmark.contracts import ImageSet, LoadedDataset
 from benchmark.errors import UserError
+from benchmark.specs import Options
 
-SIDE = 32
-BORDER = 2
-TRAIN_FRACTION = 0.8
-Pool = tuple[list[Image.Image], Int64[np.ndarray, " digits"]]
+if TYPE_CHECKING:
+    from benchmark.contracts import LoadedDataset
+
+
+class DigitsOptions(Options):
+    """How many images are made, and how hard they are."""
+
+    train_images: int = Field(6000, ge=100, le=100_000, description="Number of training images")
+    test_images: int = Field(2000, ge=100, le=100_000, description="Number of test images")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="Decides which digits, patches and shifts")
+    patch_zoom: float = Field(
+        4.0,
+        ge=1.0,
+        le=16.0,
+        description="Enlargement of the photograph behind the digit; 1 = raw pixels, busiest",
+    )
+    jitter: float = Field(
+        1.0,
+        ge=0.0,
+        le=4.0,
+        description="Shift, turn and scaling of digits used again: 1 = to 1 px, 5 degrees, 5 %",
+    )
 
 
 @dataclass(frozen=True)
@@ -49,86 +56,6 @@ class Digits:
 
     def load(self, data_dir: Path | None, cache_dir: Path) -> LoadedDataset:
         """Return the training and test images, uint8 of shape (count, 3, 32, 32)."""
-        seed = self.options.seed
-        train, test = _digit_pools(seed)
-        return LoadedDataset(
-            train=self._blend(train, self.options.train_images, np.random.default_rng((seed, 0))),
-            test=self._blend(test, self.options.test_images, np.random.default_rng((seed, 1))),
-            class_names=tuple(str(digit) for digit in range(10)),
-        )
+        from benchmark.builtin.datasets.digits_images import make_digits
 
-    def _blend(self, pool: Pool, count: int, rng: np.random.Generator) -> ImageSet:
-        """Go through the pool as often as needed; from the second time on, digits are moved."""
-        digits, labels = pool
-        order = np.arange(count) % len(digits)
-        foreground = np.stack(
-            [
-                np.asarray(digits[i] if n < len(digits) else _moved(digits[i], self._move(rng)))
-                for n, i in enumerate(order)
-            ]
-        )
-        patches = _patches(count, self.options.patch_zoom, rng)
-        images = np.abs(patches.astype(np.int16) - foreground[..., None]).astype(np.uint8)
-        return ImageSet(
-            images=torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))),
-            labels=torch.from_numpy(labels[order]),
-        )
-
-    def _move(self, rng: np.random.Generator) -> tuple[float, float, float, float]:
-        """Return a random angle (radians), scale and shift right and down (pixels)."""
-        amount = self.options.jitter
-        angle, scale, right, down = rng.uniform(-1, 1, size=4) * amount
-        return math.radians(5) * angle, 1 + 0.05 * scale, right, down
-
-
-def _digit_pools(seed: int) -> tuple[Pool, Pool]:
-    """Return the digits of the training and the test images, in random order."""
-    pixels, labels = load_digits(return_X_y=True)
-    grey = np.rint(pixels.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-    train, test = train_test_split(
-        np.arange(len(labels)),
-        train_size=TRAIN_FRACTION,
-        stratify=labels,
-        random_state=np.random.RandomState(np.random.MT19937(seed)),
-    )
-    return _pool(grey[train], labels[train]), _pool(grey[test], labels[test])
-
-
-def _pool(grey: UInt8[np.ndarray, "digits 8 8"], labels: Int64[np.ndarray, " digits"]) -> Pool:
-    return [_framed(Image.fromarray(digit)) for digit in grey], labels.astype(np.int64)
-
-
-def _framed(digit: Image.Image) -> Image.Image:
-    """Enlarge a digit and leave a border, so that a shift does not cut it off."""
-    side = SIDE - 2 * BORDER
-    framed = Image.new("L", (SIDE, SIDE))
-    framed.paste(digit.resize((side, side), Image.Resampling.BICUBIC), (BORDER, BORDER))
-    return framed
-
-
-def _moved(digit: Image.Image, move: tuple[float, float, float, float]) -> Image.Image:
-    """Turn, scale and shift a digit about the middle of its image."""
-    angle, scale, right, down = move
-    middle = SIDE / 2
-    cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
-    x, y = middle + right, middle + down  # where the middle goes; Pillow asks for the way back
-    matrix = (cos, sin, middle - cos * x - sin * y, -sin, cos, middle + sin * x - cos * y)
-    transform, bilinear = Image.Transform.AFFINE, Image.Resampling.BILINEAR
-    return digit.transform((SIDE, SIDE), transform, matrix, resample=bilinear)
-
-
-def _patches(
-    count: int, zoom: float, rng: np.random.Generator
-) -> UInt8[np.ndarray, "count 32 32 3"]:
-    """Return random squares of the sample photographs, enlarged by `zoom`."""
-    photos = [Image.fromarray(photo) for photo in load_sample_images().images]
-    side = SIDE / zoom
-    which = rng.integers(len(photos), size=count)
-    places = rng.uniform(size=(count, 2))
-    patches = np.empty((count, SIDE, SIDE, 3), dtype=np.uint8)
-    for patch, photo, (across, down) in zip(patches, which, places, strict=True):
-        width, height = photos[photo].size
-        left, top = across * (width - side), down * (height - side)
-        box = (left, top, left + side, top + side)
-        patch[:] = photos[photo].resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=box)
-    return patches
+        return make_digits(self.options)
