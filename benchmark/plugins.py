@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from benchmark.catalogue import find_entry
 from benchmark.errors import UserError, unknown_name
 from benchmark.loading.faults import Fault
 from benchmark.loading.importing import BUILTIN, file_origins, installed_origins
@@ -104,11 +105,14 @@ class Plugins:
             yield from ((collision.kind, offer) for offer in collision.offers)
 
     def _unknown(self, kind: Kind, name: str) -> UserError:
-        error = unknown_name(kind, name, self.tables[kind])
-        if not self.faults:
-            return error
+        text = str(unknown_name(kind, name, self.tables[kind]))
+        entry = find_entry(kind, name)
+        if entry and entry.install:
+            text = f"{kind} {name!r} is not installed ({entry.install})"
         broken = dict.fromkeys(str(fault.origin) for fault in self.faults)
-        return UserError(f"{error}; not loaded: {', '.join(broken)}; see `bench plugins`")
+        if broken:
+            text += f"; not loaded: {', '.join(broken)}; see `bench plugins`"
+        return UserError(text)
 
 
 def load_plugins(files: Sequence[Path] = ()) -> Plugins:

@@ -1,0 +1,97 @@
+"""`bench plugins`: what can be used, what could be installed, what is broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from benchmark.overview import Row
+    from benchmark.plugins import Plugins
+
+_WIDTH_WITHOUT_TERMINAL = 200
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+
+    @app.command("plugins")
+    def plugins(
+        file: Annotated[
+            list[Path] | None,
+            typer.Option("--plugin", metavar="FILE", help="Also load this plugin file."),
+        ] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+        everything: Annotated[
+            bool, typer.Option("--all", help="Also show papers, options and tracebacks.")
+        ] = False,
+    ) -> None:
+        """List every known plugin, installed or not, and what could not be loaded."""
+        import json
+
+        from benchmark.catalogue import read_catalogue
+        from benchmark.overview import as_json as plain
+        from benchmark.overview import overview
+        from benchmark.plugins import load_plugins
+
+        loaded = load_plugins(file or [])
+        rows = overview(loaded, read_catalogue())
+        if as_json:
+            typer.echo(json.dumps(plain(rows, loaded), indent=2))
+        else:
+            _show(rows, loaded, everything)
+
+
+def _show(rows: list[Row], plugins: Plugins, everything: bool) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDTH_WITHOUT_TERMINAL)
+    console.print(_table(rows))
+    if everything:
+        _show_details(console, rows)
+    for collision in plugins.collisions:
+        console.print(f"collision: {collision}", style="red", markup=False, soft_wrap=True)
+    for fault in plugins.faults:
+        console.print(
+            f"broken: {fault.origin}: {fault.error}", style="red", markup=False, soft_wrap=True
+        )
+        if everything:
+            console.print(fault.traceback, markup=False, soft_wrap=True)
+
+
+def _table(rows: list[Row]) -> Table:
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("kind", "name", "version", "installed", "is told", "from", "summary"):
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("kind", "name"))
+    for row in rows:
+        installed = "yes" if row.status == "installed" else row.install or row.status
+        told = ", ".join(row.knowledge)
+        cells = (row.kind, row.name, row.version, installed, told, row.origin, row.summary)
+        table.add_row(*map(escape, cells), style="" if row.status == "installed" else "dim")
+    return table
+
+
+def _show_details(console: Console, rows: list[Row]) -> None:
+    for row in rows:
+        options = row.options.get("properties", {})
+        if not (row.paper or options):
+            continue
+        console.print(f"{row.kind} {row.name}", style="bold", markup=False)
+        if row.paper:
+            console.print(f"  paper: {row.paper}", markup=False)
+        for key, schema in options.items():
+            default = f" = {schema['default']}" if "default" in schema else ""
+            about = schema.get("description", "")
+            head = row.name if row.kind in ("defense", "metric") else row.kind
+            console.print(f"  {head}.{key}{default}  {about}".rstrip(), markup=False)
