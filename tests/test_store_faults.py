@@ -172,6 +172,12 @@ def _change(out: Path, statement: str) -> None:
         ("UPDATE trial SET seed = 'x' WHERE trial = 'a'", "trial 'a' does not fit"),
         ("UPDATE trial_detail SET body = '{}'", "details of trial a do not fit"),
         ("UPDATE trial SET error = CAST(x'ff' AS TEXT)", "Could not decode"),
+        (
+            "UPDATE trial_shared SET defense = 'other'",
+            "a row of trial_shared does not fit its hash",
+        ),
+        ("UPDATE trial_shared SET knowledge = NULL", "a row of trial_shared does not fit its hash"),
+        ("DELETE FROM trial_shared", "a row of trial_shared"),
         ("DELETE FROM ledger", "row count of its table `trial` is lost"),
         ("DROP TABLE trial", "no such table"),
         ("UPDATE meta SET value = 0", "older version .schema 0, this one reads 1.; use another"),
@@ -187,6 +193,9 @@ def test_what_is_not_as_it_was_written_is_said(tmp_path, statement, message):
     _change(tmp_path, statement)
     with pytest.raises(UserError, match=message) as raised, Store.open(tmp_path, write=False) as s:
         list(s.trials())
+    if "detail" not in statement:
+        with pytest.raises(UserError), Store.open(tmp_path, write=False) as s:
+            s.trials_frame()
     assert "\n" not in str(raised.value)
     assert "results.sqlite" in str(raised.value)
 

@@ -96,11 +96,11 @@ def test_a_model_comes_back_as_it_was(store, record):
 
 @given(value=FLOAT, bit=st.integers(0, 63))
 def test_no_bit_of_a_float_can_flip_unnoticed(value, bit):
-    flat, (_, body, body_sum) = encode(TRIAL, trial(asr_before=value))
+    flat, (_, body, body_sum), shared = encode(TRIAL, trial(asr_before=value))
     at = TRIAL.columns.index("asr_before")
     (flipped,) = struct.unpack("<d", struct.pack("<Q", _bits(value) ^ (1 << bit)))
     with pytest.raises(Exception, match="does not fit its checksum"):
-        decode(TRIAL, (*flat[:at], flipped, *flat[at + 1 :]), body, body_sum)
+        decode(TRIAL, (*flat[:at], flipped, *flat[at + 1 :]), shared[1:], body, body_sum)
 
 
 def _bits(value: float) -> int:
@@ -109,7 +109,7 @@ def _bits(value: float) -> int:
 
 @pytest.mark.parametrize("layout", [TRIAL, MODEL])
 def test_every_field_of_a_record_has_its_place(layout):
-    placed = set(layout.columns) - set(layout.derived) | set(layout.details)
+    placed = {*layout.columns, *layout.shared, *layout.details} - {*layout.derived, "shared"}
     assert placed == set(layout.record.__dataclass_fields__)
 
 
@@ -153,16 +153,17 @@ def test_the_frame_has_the_flat_columns_and_no_others(tmp_path):
     spread = {"asr": {"std": 0.1, "min": 0.0, "max": 0.5}}
     with Store.open(tmp_path, write=True, create=True) as store:
         store.put_trial(trial("a", metrics={"asr": 0.25}, spread=spread, asr_before=0.99))
-        store.put_trial(trial("b", status="failed", seed=2**63 - 1))
+        store.put_trial(trial("b", status="failed", seed=2**63 - 1, knowledge=(), defense="none"))
         frame = store.trials_frame()
-    assert list(frame.columns) == list(TRIAL.columns)
+    assert set(frame.columns) == {*TRIAL.columns, *TRIAL.shared} - {"shared"}
     assert frame.loc[0, ["asr_after", "asr_after_std", "asr_after_max"]].tolist() == [
         0.25,
         0.1,
         0.5,
     ]
     assert math.isnan(frame.loc[1, "asr_after"])
-    assert frame.loc[0, "knowledge"] == ("weights",)
+    assert frame["knowledge"].tolist() == [("weights",), ()]
+    assert frame["defense"].tolist() == ["mesa", "none"]
     assert frame["seed"].tolist() == [0, 2**63 - 1]
 
 

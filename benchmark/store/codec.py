@@ -7,7 +7,7 @@ import math
 import struct
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmark.errors import JobFault
 from benchmark.records import ModelRecord, TrialRecord
@@ -42,20 +42,42 @@ def checksum(layout: Layout) -> Callable[[Sequence[Any]], bytes]:
     return digest
 
 
-def encode(layout: Layout, record: Record) -> tuple[Row, Row]:
-    """Return the flat row and the detail row of `record`, each with its checksum at the end.
+class Encoded(NamedTuple):
+    """The rows of one record; `shared` is empty where its kind shares nothing."""
+
+    flat: Row
+    """Checksum last."""
+    detail: Row
+    """Checksum last."""
+    shared: Row
+    """Its own hash first."""
+
+
+def encode(layout: Layout, record: Record) -> Encoded:
+    """Return the rows that hold `record`.
 
     A number that is not finite is a `JobFault`: no later mean would notice where it came from.
     A lone surrogate in a text, which no UTF-8 file can hold, becomes its escape.
     """
     values = vars(record) | _derived(layout, record)
+    shared = [_text(values[name]) for name in layout.shared]
+    values["shared"] = shared_id(shared)
     flat: list[Any] = [_text(values[name]) for name in layout.texts]
     flat += [values[name] for name in layout.integers]
     flat += [_finite(name, values[name], flat[0]) for name in layout.numbers]
     row_sum = checksum(layout)(flat)
     # Diagnostics may hold NaN, and Python reads back the NaN that it wrote.
     body = json.dumps({name: values[name] for name in layout.details}, separators=(",", ":"))
-    return (*flat, row_sum), (flat[0], body, detail_sum(row_sum, body))
+    return Encoded(
+        flat=(*flat, row_sum),
+        detail=(flat[0], body, detail_sum(row_sum, body)),
+        shared=(values["shared"], *shared) if shared else (),
+    )
+
+
+def shared_id(texts: Sequence[str]) -> str:
+    """Return the hash under which these texts are stored."""
+    return sha256("\0".join(texts).encode()).hexdigest()
 
 
 def detail_sum(row_sum: bytes, body: str) -> bytes:
@@ -63,9 +85,12 @@ def detail_sum(row_sum: bytes, body: str) -> bytes:
     return sha256(row_sum + body.encode()).digest()
 
 
-def decode(layout: Layout, flat: Row, body: str, body_sum: bytes) -> Record:
-    """Return the record of a flat row (checksum last) and its detail, both checked."""
+def decode(layout: Layout, flat: Row, shared: Row, body: str, body_sum: bytes) -> Record:
+    """Return the record of a flat row (checksum last) and what belongs to it, all checked."""
     verify(layout, [flat])
+    values = dict(zip(layout.columns, flat, strict=False))
+    if layout.shared:
+        values |= checked_shared(layout, (values.pop("shared"), *shared))
     try:
         if detail_sum(flat[-1], body) != body_sum:
             raise ValueError
@@ -74,13 +99,23 @@ def decode(layout: Layout, flat: Row, body: str, body_sum: bytes) -> Record:
         raise DamageError(
             f"the details of {layout.table} {flat[0]} do not fit its checksum"
         ) from error
-    values = dict(zip(layout.columns, flat, strict=False)) | details
+    values |= details
     for name in layout.derived:
         del values[name]
-    if "knowledge" in values:
-        values["knowledge"] = tuple(json.loads(values["knowledge"]))
+    if "artifacts" in values:
         values["artifacts"] = tuple(values["artifacts"])
     return layout.record(**values)
+
+
+def checked_shared(layout: Layout, row: Row) -> dict[str, Any]:
+    """Return the fields in a row of `<table>_shared` (its hash first), checked."""
+    try:
+        if shared_id(row[1:]) != row[0]:
+            raise ValueError
+    except (TypeError, ValueError) as error:
+        raise DamageError(f"a row of {layout.table}_shared does not fit its hash") from error
+    fields: dict[str, Any] = dict(zip(layout.shared, row[1:], strict=True))
+    return fields | {"knowledge": tuple(json.loads(fields["knowledge"]))}
 
 
 def verify(layout: Layout, rows: Sequence[Row]) -> int:

@@ -144,8 +144,9 @@ class Store:
         """
         from benchmark.store.frame import frame  # pandas takes 0.4 s that a run need not spend
 
-        with explained(self.file):
-            return frame(TRIAL, self._flat_trials())
+        with explained(self.file), transaction(self._connection, write=False):
+            shared = rows.shared(self._connection, TRIAL)
+            return frame(TRIAL, rows.audited(self._connection, TRIAL), shared)
 
     def _flat_trials(self) -> list[rows.Row]:
         with transaction(self._connection, write=False):
@@ -154,10 +155,10 @@ class Store:
     def _put(self, layout: Layout, record: Record) -> None:
         if self._lock is None:
             raise RuntimeError("this store was opened for reading")
-        flat, detail = encode(layout, record)
+        encoded = encode(layout, record)
         with explained(self.file), transaction(self._connection):
-            ledger.replace(self._connection, layout, flat)
-            rows.put(self._connection, layout, flat, detail)
+            ledger.replace(self._connection, layout, encoded.flat)
+            rows.put(self._connection, layout, encoded)
 
 
 def _check_folder(out: Path, *, create: bool) -> None:

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from benchmark.store.codec import Row
+from benchmark.store.faults import DamageError
 from benchmark.store.layout import Layout
 
+Shared = Mapping[str, Mapping[str, Any]]
 
-def frame(layout: Layout, rows: Sequence[Row]) -> pd.DataFrame:
-    """Return the flat columns of `rows`; text as objects, numbers as NumPy's."""
+
+def frame(layout: Layout, rows: Sequence[Row], shared: Shared) -> pd.DataFrame:
+    """Return the flat and the shared columns of `rows`; text as objects, numbers as NumPy's."""
     columns = dict(zip(layout.columns, zip(*rows, strict=True), strict=False))
-    made = {name: _series(layout, name, columns.get(name, ())) for name in layout.columns}
-    return pd.DataFrame(made)
+    made = {name: _column(layout, name, columns.get(name, ())) for name in layout.columns}
+    return pd.DataFrame(made | _spread_out(layout, made.pop("shared"), shared))
 
 
-def _series(layout: Layout, name: str, values: Sequence[Any]) -> pd.Series[Any]:
+def _column(layout: Layout, name: str, values: Sequence[Any]) -> Any:
     if name in layout.numbers:
-        return pd.Series(np.array(values, dtype=np.float64))
-    if name == "knowledge":
-        known = {text: tuple(json.loads(text)) for text in set(values)}
-        return pd.Series([known[text] for text in values], dtype=object)
+        return np.array(values, dtype=np.float64)
     if name in layout.integers:
-        optional = None in values
-        return pd.Series(values, dtype="Int64" if optional else np.int64)
-    return pd.Series(values, dtype=object)
+        return pd.array(values, dtype="Int64") if None in values else np.array(values, np.int64)
+    return np.array(values, dtype=object)
+
+
+def _spread_out(layout: Layout, hashes: Any, shared: Shared) -> dict[str, Any]:
+    """Return the shared columns, a value for each row."""
+    places = {name: place for place, name in enumerate(shared)}
+    try:
+        at = np.fromiter((places[name] for name in hashes), dtype=np.intp, count=len(hashes))
+    except KeyError as error:
+        raise DamageError(f"a row of {layout.table}_shared is missing") from error
+    columns = {}
+    for name in layout.shared:
+        each = (fields[name] for fields in shared.values())
+        values = np.fromiter(each, dtype=object, count=len(shared))
+        columns[name] = values[at]
+    return columns

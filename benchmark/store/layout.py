@@ -16,7 +16,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Layout:
-    """The two tables of one kind of record: `<table>` and, for JSON and logs, `<table>_detail`."""
+    """Where the records of one kind live: `<table>`, `<table>_detail`, `<table>_shared`."""
 
     table: str
     record: type[ModelRecord] | type[TrialRecord]
@@ -27,6 +27,10 @@ class Layout:
     details: tuple[str, ...]
     derived: tuple[str, ...] = ()
     """Float columns copied out of `details` so that tables need not read it."""
+    shared: tuple[str, ...] = ()
+    """Text columns that many rows have in common: stored once, in `<table>_shared`, under their
+    hash, which is the column `shared` of each row. Reading these texts anew for every row would
+    take a third of the time of a leaderboard."""
 
     @property
     def key(self) -> str:
@@ -51,7 +55,12 @@ class Layout:
     def tables(self) -> tuple[str, ...]:
         """Return the statements that make the tables."""
         others = ", ".join(f'"{name}"' for name in (*self.columns[1:], "sum"))
+        common = ", ".join(f'"{name}"' for name in self.shared)
+        statement = (
+            f"CREATE TABLE {self.table}_shared (id TEXT PRIMARY KEY, {common}) WITHOUT ROWID"
+        )
         return (
+            *([statement] if common else []),
             # Without a rowid the rows are the index: no second tree that could disagree.
             f'CREATE TABLE {self.table} ("{self.key}" TEXT PRIMARY KEY, {others}) WITHOUT ROWID',
             f"CREATE TABLE {self.table}_detail (id TEXT PRIMARY KEY, body, sum)",
@@ -82,9 +91,12 @@ TRIAL = Layout(
     table="trial",
     record=TrialRecord,
     texts=(
-        *("trial", "group", "variant_id", "status", "error", "dataset", "model", "attack"),
-        *("trigger", "defense", "version", "variant", "setting", "knowledge", "role", "victim"),
-        *("triggers_artifact", "run", "finished"),
+        *("trial", "status", "error", "trigger", "victim", "triggers_artifact"),
+        *("run", "finished", "shared"),
+    ),
+    shared=(
+        *("group", "variant_id", "dataset", "model", "attack", "defense", "version"),
+        *("variant", "setting", "knowledge", "role"),
     ),
     integers=(
         *("target", "seed", "repeats", "recovered_target"),

@@ -6,9 +6,10 @@ import gc
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from benchmark.store import ledger
-from benchmark.store.codec import Record, Row, decode
+from benchmark.store.codec import Encoded, Record, Row, checked_shared, decode
 from benchmark.store.faults import DamageError
 from benchmark.store.layout import Layout
 
@@ -16,9 +17,12 @@ CHUNK = 500
 """Rows a query when details are read; SQLite takes up to 999 values in one IN."""
 
 
-def put(connection: sqlite3.Connection, layout: Layout, flat: Row, detail: Row) -> None:
-    """Write both rows of a record over those of its identity; the caller has a transaction."""
-    for table, row in ((layout.table, flat), (f"{layout.table}_detail", detail)):
+def put(connection: sqlite3.Connection, layout: Layout, record: Encoded) -> None:
+    """Write the rows of a record over those of its identity; the caller has a transaction."""
+    for suffix, row in (("", record.flat), ("_detail", record.detail), ("_shared", record.shared)):
+        if not row:
+            continue
+        table = f"{layout.table}{suffix}"
         marks = ", ".join("?" * len(row))
         connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", row)
 
@@ -29,6 +33,12 @@ def audited(connection: sqlite3.Connection, layout: Layout) -> list[Row]:
         found = connection.execute(f"SELECT {layout.selected} FROM {layout.table}").fetchall()
         ledger.audit(connection, layout, found)
         return found
+
+
+def shared(connection: sqlite3.Connection, layout: Layout) -> dict[str, dict[str, Any]]:
+    """Return the shared fields under their hashes, checked."""
+    found = connection.execute(f"SELECT * FROM {layout.table}_shared").fetchall()
+    return {row[0]: checked_shared(layout, row) for row in found}
 
 
 def one(connection: sqlite3.Connection, layout: Layout, identity: str) -> Record | None:
@@ -45,14 +55,15 @@ def several(
     missing_is_damage: bool = True,
 ) -> list[Record]:
     """Return the records of these identities in the order of the identities, checked."""
+    extra = "".join(f', s."{name}"' for name in layout.shared)
+    join = f"LEFT JOIN {layout.table}_shared s ON s.id = shared " if extra else ""
     found: list[Row] = []
     for start in range(0, len(identities), CHUNK):
         wanted = identities[start : start + CHUNK]
         marks = ", ".join("?" * len(wanted))
         found += connection.execute(
-            f"SELECT {layout.selected}, d.body, d.sum "
-            f"FROM {layout.table} LEFT JOIN {layout.table}_detail d "
-            f'ON d.id = {layout.table}."{layout.key}" '
+            f"SELECT {layout.selected}{extra}, d.body, d.sum FROM {layout.table} {join}"
+            f'LEFT JOIN {layout.table}_detail d ON d.id = {layout.table}."{layout.key}" '
             f'WHERE {layout.table}."{layout.key}" IN ({marks}) ORDER BY 1',
             tuple(wanted),
         ).fetchall()
@@ -60,7 +71,8 @@ def several(
         raise DamageError(
             f"{len(identities) - len(found)} rows of `{layout.table}` cannot be found"
         )
-    return [decode(layout, row[:-2], row[-2], row[-1]) for row in found]
+    end = len(layout.columns) + 1
+    return [decode(layout, row[:end], row[end:-2], row[-2], row[-1]) for row in found]
 
 
 def starting_with(connection: sqlite3.Connection, layout: Layout, prefix: str) -> list[str]:
