@@ -1,0 +1,1 @@
+"""From stored trials to tables and files. No torch; pandas and rich only inside the modules."""

@@ -1,0 +1,136 @@
+"""Trials to leaderboard rows: means, spreads, worst cases and intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmark.report.bootstrap import Clusters, intervals
+from benchmark.report.rows import Row, Untaken
+
+STAYED = 0.10
+"""ASR above which a backdoor is said to have stayed; a fraction."""
+
+_MEANS = {
+    "asr_before_mean": "asr_before",
+    "asr_after_mean": "asr_after",
+    "base_clean_accuracy_mean": "base_clean_accuracy",
+    "clean_accuracy_before_mean": "clean_accuracy_before",
+    "clean_accuracy_after_mean": "clean_accuracy_after",
+    "robust_accuracy_before_mean": "robust_accuracy_before",
+    "robust_accuracy_after_mean": "robust_accuracy_after",
+    "der_mean": "der",
+    "seconds_mean": "seconds",
+    "peak_memory_mib_mean": "peak_memory_mib",
+    "forward_images_mean": "forward_images",
+    "backward_images_mean": "backward_images",
+}
+_SHARED = (
+    *("dataset", "model", "attack", "setting", "group", "defense", "version", "variant"),
+    *("variant_id", "role", "knowledge"),
+)
+Fields = dict[str, Any]
+
+
+def aggregate(frame: pd.DataFrame) -> list[Row]:
+    """Return one row for each (group, variant_id) of `frame`, a `Store.trials_frame()`.
+
+    Ranks are not given yet. A trial of several repaired models counts once, with their mean.
+    """
+    if frame.empty:
+        return []
+    frame = frame.assign(row=frame.groupby(["group", "variant_id"], sort=False).ngroup())
+    done = frame["status"] == "done"
+    averaged = frame[done & (frame["asr_before"] >= frame["min_asr"])]
+    untaken = frame[done & (frame["asr_before"] < frame["min_asr"])]
+    rows = _counts(frame, averaged)
+    for figures in (_figures(averaged), _intervals(averaged), _untaken(untaken)):
+        for at, fields in figures.items():
+            rows[at] |= fields
+    return [Row(**fields) for fields in rows]
+
+
+def _counts(frame: pd.DataFrame, averaged: pd.DataFrame) -> list[Fields]:
+    by_row = frame.groupby("row", sort=True)
+    shared = by_row[list(_SHARED)].first().to_dict("records")
+    trials = by_row.size()
+    failed = (frame["status"] == "failed").groupby(frame["row"]).sum()
+    repeats = by_row["repeats"].max()
+    counted = averaged.groupby("row").size().reindex(trials.index, fill_value=0)
+    return [
+        {
+            **{str(name): value for name, value in fields.items()},
+            "ranked": fields["role"] == "ranked",
+            "trials": int(trials[at]),
+            "failed": int(failed[at]),
+            "averaged": int(counted[at]),
+            "repeats": int(repeats[at]),
+            "attack_failed": (),
+        }
+        for at, fields in enumerate(shared)
+    ]
+
+
+def _figures(averaged: pd.DataFrame) -> dict[int, Fields]:
+    by_row = averaged.groupby("row", sort=True)
+    means = by_row[list(_MEANS.values())].mean()
+    means.columns = pd.Index(list(_MEANS))
+    after = averaged.dropna(subset=["asr_after"])
+    by_after = after.groupby("row", sort=True)["asr_after"]
+    worst = after.loc[by_after.idxmax()].set_index("row")
+    figures = means.assign(
+        asr_after_std=by_after.std(ddof=1),
+        asr_after_worst=worst["asr_after"],
+        asr_after_worst_trigger=worst["trigger"],
+        asr_after_over_10=(after["asr_after"] > STAYED).groupby(after["row"]).mean(),
+        asr_after_models_std=by_row["asr_after_std"].mean(),
+        asr_after_models_worst=by_row["asr_after_max"].max(),
+    )
+    records = figures.to_dict("records")
+    return {
+        _index(at): {str(name): _plain(value) for name, value in fields.items()}
+        for at, fields in zip(figures.index, records, strict=True)
+    }
+
+
+def _intervals(averaged: pd.DataFrame) -> dict[int, Fields]:
+    after = averaged.dropna(subset=["asr_after"])
+    # Sorted by identity, so that rows on the same victims draw the same ones together.
+    victim = pd.factorize(after["victim"], sort=True)[0]
+    by_victim = after["asr_after"].groupby([after["row"].to_numpy(), victim], sort=True)
+    clusters = by_victim.agg(["sum", "count"])
+    rows = clusters.index.get_level_values(0).to_numpy()
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    sums = np.split(clusters["sum"].to_numpy(dtype=np.float64), starts[1:])
+    counts = np.split(clusters["count"].to_numpy(dtype=np.float64), starts[1:])
+    pairs: list[Clusters] = list(zip(sums, counts, strict=True)) if len(starts) else []
+    return {
+        int(rows[start]): {"asr_after_ci_low": found[0], "asr_after_ci_high": found[1]}
+        for start, found in zip(starts, intervals(pairs), strict=True)
+        if found is not None
+    }
+
+
+def _untaken(untaken: pd.DataFrame) -> dict[int, Fields]:
+    found: dict[int, list[Untaken]] = {}
+    wanted = untaken[["row", "trigger", "target", "seed", "asr_before"]]
+    for at, trigger, target, seed, asr in wanted.itertuples(index=False):
+        item = Untaken(str(trigger), int(target), int(seed), float(asr))
+        found.setdefault(_index(at), []).append(item)
+    return {
+        at: {"attack_failed": tuple(sorted(items, key=lambda u: (u.trigger, u.target, u.seed)))}
+        for at, items in found.items()
+    }
+
+
+def _index(value: Hashable) -> int:
+    return int(str(value))
+
+
+def _plain(value: Any) -> Any:
+    """Return None for what pandas has as NaN."""
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,122 @@
+"""A leaderboard as it is shown: a title, sections of rows, and the notes below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from benchmark.report.rows import Row
+
+_LETTERS = {
+    "weights": "W",
+    "clean images": "C",
+    "trigger size": "S",
+    "target class": "T",
+    "trigger pixels": "P",
+}
+NOTHING = "-"
+
+
+@dataclass(frozen=True)
+class Board:
+    """The rows of one group, in order."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def title(self) -> str:
+        """Data set, model, attack grid and setting."""
+        row = self.rows[0]
+        named = f"{row.dataset} · {row.model} · {row.attack}"
+        return f"{named} · {row.setting}" if row.setting else named
+
+    @property
+    def sections(self) -> list[list[Row]]:
+        """The rows by role: floor, controls, ranked, oracles; none is empty."""
+        return [list(rows) for _, rows in groupby(self.rows, key=lambda row: row.role)]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know to read the figures; one sentence each."""
+        found = [
+            _knowledge_note(self.rows),
+            _untaken_note(self.rows),
+            _failed_note(self.rows),
+            _incomplete_note(self.rows),
+            _look_note(self.rows),
+            _repeats_note(self.rows),
+            _interval_note(self.rows),
+        ]
+        return [note for note in found if note]
+
+
+def boards(rows: Sequence[Row]) -> list[Board]:
+    """Return one board a group; `rows` as `ranking.ranked` returns them."""
+    return [Board(tuple(found)) for _, found in groupby(rows, key=lambda row: row.group)]
+
+
+def knows(row: Row) -> str:
+    """Return what the defense is told, a letter each; `legend` explains them."""
+    return " ".join(_LETTERS.get(item, item) for item in _in_order(row.knowledge)) or NOTHING
+
+
+def _in_order(knowledge: Sequence[str]) -> list[str]:
+    places = list(_LETTERS)
+    return sorted(knowledge, key=lambda k: places.index(k) if k in places else len(places))
+
+
+def _knowledge_note(rows: Sequence[Row]) -> str:
+    told = {item for row in rows for item in row.knowledge}
+    used = [f"{letter} {name}" for name, letter in _LETTERS.items() if name in told]
+    return f"A defense is told: {', '.join(used)}." if used else ""
+
+
+def _untaken_note(rows: Sequence[Row]) -> str:
+    victims = {item for row in rows for item in row.attack_failed}
+    if not victims:
+        return ""
+    seeds = len({item.seed for item in victims}) > 1
+    shown = [
+        f"{item.trigger}{f' (seed {item.seed})' if seeds else ''} at {percent(item.asr)} %"
+        for item in sorted(victims, key=lambda v: (v.trigger, v.target, v.seed))
+    ]
+    return f"The attack did not take; in no average, undefended ASR: {', '.join(shown)}."
+
+
+def _failed_note(rows: Sequence[Row]) -> str:
+    if not any(row.failed for row in rows):
+        return ""
+    return "Failed trials, in parentheses, are in no average; bench export tells why they failed."
+
+
+def _incomplete_note(rows: Sequence[Row]) -> str:
+    if not any(row.incomplete for row in rows):
+        return ""
+    return "incomplete: averaged over fewer trials than others in this table."
+
+
+def _look_note(rows: Sequence[Row]) -> str:
+    if not any(row.look for row in rows):
+        return ""
+    return (
+        "look: better than the oracle, which knows the trigger, by more than its interval; "
+        "find out why before you believe it."
+    )
+
+
+def _repeats_note(rows: Sequence[Row]) -> str:
+    if not any(row.repeats > 1 for row in rows):
+        return ""
+    return "of N models: a trial repairs N models and counts with their mean; the spread is theirs."
+
+
+def _interval_note(rows: Sequence[Row]) -> str:
+    if any(row.asr_after_ci_low is not None for row in rows):
+        return "After the mean: ± standard deviation over trials; 95 % bootstrap over victims."
+    return "After the mean: ± standard deviation over trials; too few victims for an interval."
+
+
+def percent(value: float | None) -> str:
+    """Return a fraction in percent with one decimal, or a dash."""
+    return NOTHING if value is None else f"{100 * value:.1f}"

@@ -1,0 +1,61 @@
+"""Who stands where: ranks among those who compete, and marks on what needs a second look."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from benchmark.report.rows import Row
+
+ROLES = ("floor", "control", "ranked", "oracle")
+"""From nothing done to everything known: the order of a leaderboard's sections."""
+
+
+def ranked(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows with ranks and marks, each leaderboard's together and in its order.
+
+    Ranked by mean ASR after the defense, ascending, then by clean accuracy, descending.
+    """
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.group].append(row)
+    in_order = sorted(groups.values(), key=lambda g: _group_order(g[0]))
+    return [row for group in in_order for row in _rank_group(group)]
+
+
+def _group_order(row: Row) -> tuple[str, ...]:
+    return row.dataset, row.attack, row.model, row.setting, row.group
+
+
+def _rank_group(rows: Sequence[Row]) -> list[Row]:
+    most = max(row.averaged for row in rows)
+    oracles = [
+        r.asr_after_mean for r in rows if r.role == "oracle" and r.asr_after_mean is not None
+    ]
+    ceiling = min(oracles, default=None)
+    made: list[Row] = []
+    place = 0
+    for row in sorted(rows, key=_row_order):
+        competes = row.ranked and row.asr_after_mean is not None
+        place += competes
+        marked = replace(
+            row,
+            rank=place if competes else None,
+            incomplete=row.averaged < most,
+            look=row.ranked and _beats(row, ceiling),
+        )
+        made.append(marked)
+    return made
+
+
+def _row_order(row: Row) -> tuple[int, bool, float, float, str, str]:
+    section = ROLES.index(row.role) if row.role in ROLES else len(ROLES)
+    asr, clean = row.asr_after_mean, row.clean_accuracy_after_mean
+    return (section, asr is None, asr or 0.0, -(clean or 0.0), row.defense, row.variant)
+
+
+def _beats(row: Row, ceiling: float | None) -> bool:
+    """Say whether even the upper end of the row's interval is below the oracle's mean ASR."""
+    high = row.asr_after_ci_high
+    return ceiling is not None and high is not None and high < ceiling

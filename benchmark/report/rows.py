@@ -1,0 +1,87 @@
+"""One row of a leaderboard, with every figure that any format shows."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Untaken:
+    """An attack that did not take: its victim is in no mean."""
+
+    trigger: str
+    target: int
+    seed: int
+    asr: float
+    """Undefended ASR, a fraction in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One defense with its options, over the triggers and seeds of one leaderboard.
+
+    Rates are fractions in [0, 1]. Means, spreads and worst cases are over the averaged trials:
+    done, on a victim whose attack took. What has no value is None.
+    """
+
+    dataset: str
+    model: str
+    attack: str
+    setting: str
+    group: str
+    """Hash of what the rows of one leaderboard share."""
+    defense: str
+    version: str
+    variant: str
+    """Options set by hand, such as `epochs=5`."""
+    variant_id: str
+    role: str
+    knowledge: tuple[str, ...]
+    ranked: bool
+    """Whether the role competes; floor, controls and oracles do not."""
+    trials: int
+    """Stored trials: the averaged, the failed, and those whose attack did not take."""
+    failed: int
+    averaged: int
+    repeats: int
+    """Repaired models a trial, the largest number."""
+    attack_failed: tuple[Untaken, ...]
+    rank: int | None = None
+    """From 1, by mean ASR after the defense, then by clean accuracy."""
+    incomplete: bool = False
+    """Fewer averaged trials than another row of the leaderboard."""
+    look: bool = False
+    """Ranked, and below the oracle's mean ASR by more than its own interval."""
+    asr_before_mean: float | None = None
+    asr_after_mean: float | None = None
+    asr_after_std: float | None = None
+    """Sample standard deviation (n - 1) over trials; None under two."""
+    asr_after_ci_low: float | None = None
+    """95 % bootstrap interval of the mean, over victims; None under three trials or victims."""
+    asr_after_ci_high: float | None = None
+    asr_after_worst: float | None = None
+    asr_after_worst_trigger: str | None = None
+    asr_after_over_10: float | None = None
+    """Fraction of the averaged trials with more than 10 % ASR left."""
+    asr_after_models_std: float | None = None
+    """Standard deviation over the repaired models of a trial, its mean over trials."""
+    asr_after_models_worst: float | None = None
+    """Largest ASR of any single repaired model."""
+    base_clean_accuracy_mean: float | None = None
+    """Of the models before the attack."""
+    clean_accuracy_before_mean: float | None = None
+    clean_accuracy_after_mean: float | None = None
+    robust_accuracy_before_mean: float | None = None
+    robust_accuracy_after_mean: float | None = None
+    der_mean: float | None = None
+    seconds_mean: float | None = None
+    """Wall time of the defense."""
+    peak_memory_mib_mean: float | None = None
+    forward_images_mean: float | None = None
+    backward_images_mean: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain data, the knowledge as a list."""
+        fields = asdict(self)
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in fields.items()}
