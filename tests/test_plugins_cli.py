@@ -32,6 +32,13 @@ finally:
 """
 
 
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what this shell says about its own terminal out of the tests."""
+    for name in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
 def listed(*arguments: str) -> str:
     """What the command prints; its exceptions come through."""
     app = typer.Typer()
@@ -70,6 +77,23 @@ def test_json_has_every_field(write_defense: Writer) -> None:
     assert mine["options"]["type"] == "object"
     assert told["collisions"] == []
     assert {row["name"] for row in told["plugins"]} >= {entry.name for entry in read_catalogue()}
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_narrow_terminal_loses_nothing(
+    write_defense: Writer, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    text = listed("--plugin", str(write_defense("mine")))
+    assert max(map(len, text.splitlines())) <= width
+    told = " ".join(text.split())
+    for word in (
+        "pixel_baseline",
+        "does nothing",
+        "is told weights, clean images",
+        "trigger pixels",
+    ):
+        assert word in told
 
 
 def test_all_shows_options_and_papers(write_plugin: Writer) -> None:

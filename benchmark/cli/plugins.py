@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from benchmark.plugins import Plugins
 
 _WIDTH_WITHOUT_TERMINAL = 200
+_WIDTH_OF_SEVEN_COLUMNS = 140
+_SEVEN = ("kind", "name", "version", "installed", "is told", "from", "summary")
+_THREE = ("kind", "name", "about")
 
 
 def register(app: typer.Typer) -> None:
@@ -51,9 +55,9 @@ def _show(rows: list[Row], plugins: Plugins, everything: bool) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
-    if not console.is_terminal:
+    if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(highlight=False, width=_WIDTH_WITHOUT_TERMINAL)
-    console.print(_table(rows))
+    console.print(_table(rows, console.width))
     if everything:
         _show_details(console, rows)
     for collision in plugins.collisions:
@@ -66,20 +70,39 @@ def _show(rows: list[Row], plugins: Plugins, everything: bool) -> None:
             console.print(fault.traceback, markup=False, soft_wrap=True)
 
 
-def _table(rows: list[Row]) -> Table:
+def _table(rows: list[Row], width: int) -> Table:
+    """Return seven columns where they fit, and three with the rest below the summary elsewhere."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("kind", "name", "version", "installed", "is told", "from", "summary"):
+    wide = width >= _WIDTH_OF_SEVEN_COLUMNS
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    for heading in _SEVEN if wide else _THREE:
         table.add_column(heading, overflow="fold", no_wrap=heading in ("kind", "name"))
     for row in rows:
-        installed = "yes" if row.status == "installed" else row.install or row.status
-        told = ", ".join(row.knowledge)
-        cells = (row.kind, row.name, row.version, installed, told, row.origin, row.summary)
+        cells = _seven(row) if wide else _three(row)
         table.add_row(*map(escape, cells), style="" if row.status == "installed" else "dim")
     return table
+
+
+def _seven(row: Row) -> tuple[str, ...]:
+    told = ", ".join(row.knowledge)
+    return (row.kind, row.name, row.version, _installed(row), told, row.origin, row.summary)
+
+
+def _three(row: Row) -> tuple[str, ...]:
+    lines = [row.summary]
+    if row.knowledge:
+        lines.append(f"is told {', '.join(row.knowledge)}")
+    if row.status != "installed":
+        lines.append(_installed(row))
+    lines.append(f"version {row.version}, {row.origin}" if row.version else row.origin)
+    return (row.kind, row.name, "\n".join(lines))
+
+
+def _installed(row: Row) -> str:
+    return "yes" if row.status == "installed" else row.install or row.status
 
 
 def _show_details(console: Console, rows: list[Row]) -> None:
