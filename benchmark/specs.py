@@ -25,6 +25,22 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+CHOOSES: dict[str, Any] = {"identity": False}
+"""`json_schema_extra` of an option that chooses what is run, but does not decide its numbers.
+
+Such an option stays out of every identity hash: a subset of a grid shares its cached models and
+finished trials with the whole grid. (What it chose, trigger and target, is hashed instead.)
+"""
+
+
+def deciding_options(options: BaseModel) -> dict[str, Any]:
+    """Return the options that decide a result's numbers, as plain JSON data."""
+    fields = type(options).model_fields
+    extras = {name: fields[name].json_schema_extra for name in fields}
+    left_out = {name for name, extra in extras.items() if extra == CHOOSES}
+    return options.model_dump(mode="json", exclude=left_out)
+
+
 def lazy(path: str) -> Callable[[Any], Any]:
     """Return a factory that imports `"module:attribute"` when it is first called."""
     module, _, attribute = path.partition(":")

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from benchmark.errors import UserError
 from benchmark.identity import derive_seed
-from benchmark.specs import Options
+from benchmark.specs import CHOOSES, Options
 from benchmark.types import AttackInstance, DatasetInfo, Trigger
 
 Pattern = tuple[int, ...]
@@ -107,12 +107,18 @@ class GridOptions(Options):
     """Which instances of a grid to attack with."""
 
     triggers: Names | None = Field(
-        None, description="names of the triggers, such as 0,170,27; default: the whole grid"
+        None,
+        description="names of the triggers, such as 0,170,27; default: the whole grid",
+        json_schema_extra=CHOOSES,
     )
     target: Annotated[int, Field(ge=0)] | Literal["random"] = Field(
-        0, description="target class, or `random`: one drawn for each trigger"
+        0,
+        description="target class, or `random`: one drawn for each trigger",
+        json_schema_extra=CHOOSES,
     )
-    grid_seed: int = Field(0, description="seed of everything random about the grid")
+    grid_seed: int = Field(
+        0, description="seed of everything random about the grid", json_schema_extra=CHOOSES
+    )
 
     @field_validator("triggers")
     @classmethod
@@ -145,7 +151,9 @@ class BlackWhiteOptions(GridOptions):
 class ColourOptions(GridOptions):
     """Options of the grid `rgb3x3`."""
 
-    count: int = Field(10, ge=1, le=1000, description="triggers in the whole grid")
+    count: int = Field(
+        10, ge=1, le=1000, description="triggers in the whole grid", json_schema_extra=CHOOSES
+    )
 
     @model_validator(mode="after")
     def _known(self) -> ColourOptions:

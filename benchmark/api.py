@@ -1,0 +1,63 @@
+"""The public face for plugin authors. Importing it does not import torch.
+
+Fast building blocks (stamp, fine-tune, predict, frozen classifier) are in `benchmark.primitives`.
+"""
+
+from benchmark.contracts import (
+    Attack,
+    DatasetSource,
+    Defense,
+    Evidence,
+    ImageSet,
+    LoadedDataset,
+    Metric,
+    ModelBuilder,
+    Outcome,
+    View,
+)
+from benchmark.errors import JobFault, UndeclaredKnowledge, UserError
+from benchmark.hookspecs import hookimpl
+from benchmark.identity import derive_seed
+from benchmark.recipe import FineTune
+from benchmark.specs import (
+    AttackSpec,
+    DatasetSpec,
+    DefenseSpec,
+    MetricSpec,
+    ModelSpec,
+    Options,
+    lazy,
+)
+from benchmark.types import AttackInstance, DatasetInfo, Knowledge, Output, Role, Trigger
+
+__all__ = [
+    "Attack",
+    "AttackInstance",
+    "AttackSpec",
+    "DatasetInfo",
+    "DatasetSource",
+    "DatasetSpec",
+    "Defense",
+    "DefenseSpec",
+    "Evidence",
+    "FineTune",
+    "ImageSet",
+    "JobFault",
+    "Knowledge",
+    "LoadedDataset",
+    "Metric",
+    "MetricSpec",
+    "ModelBuilder",
+    "ModelSpec",
+    "Options",
+    "Outcome",
+    "Output",
+    "Role",
+    "Trigger",
+    "UndeclaredKnowledge",
+    "UserError",
+    "View",
+    "derive_seed",
+    "hookimpl",
+    "lazy",
+]

@@ -1,0 +1,14 @@
+"""Options of the controls, apart from them so that planning needs no torch."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from benchmark.recipe import FineTune
+from benchmark.specs import Options
+
+
+class FineTuningOptions(Options):
+    """Options of `fine_tuning`."""
+
+    retrain: FineTune = Field(default_factory=FineTune, description="the retraining's settings")

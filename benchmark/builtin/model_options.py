@@ -1,0 +1,19 @@
+"""Options of the shipped architectures, apart from them so that planning needs no torch."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from benchmark.specs import Options
+
+
+class ResNet18Options(Options):
+    """Options of `resnet18`."""
+
+    width: int = Field(64, ge=4, le=256, description="channels of the first stage; 64 is ResNet-18")
+
+
+class SmallResNetOptions(Options):
+    """Options of `small-resnet`."""
+
+    width: int = Field(16, ge=4, le=256, description="channels of the first block")

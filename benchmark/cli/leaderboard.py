@@ -1,0 +1,37 @@
+"""`bench leaderboard`: the table from the store; no run, no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("leaderboard")(leaderboard)
+
+
+def leaderboard(
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("bench-results"),
+    format: Annotated[str, typer.Option(help="table, json, csv, markdown or latex.")] = "table",
+) -> None:
+    """Print how the defenses compare, from the results in a folder."""
+    from benchmark.errors import unknown_name
+    from benchmark.report.leaderboard import FORMATS, print_leaderboard, render
+    from benchmark.store import Store
+    from benchmark.store.schema import no_results
+
+    if format not in FORMATS:
+        raise unknown_name("format", format, FORMATS)
+    with Store.open(out, write=False) as store:
+        frame = store.trials_frame()
+    if frame.empty:
+        raise no_results(out)
+    if format != "table":
+        typer.echo(render(frame, format), nl=False)
+        return
+    from rich.console import Console
+
+    print_leaderboard(Console(), frame)

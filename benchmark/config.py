@@ -1,0 +1,198 @@
+"""A request and what it comes to: components found, options made. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from benchmark.jobs import Component
+from benchmark.loading.origin import Kind, Registered
+from benchmark.plugins import Plugins
+from benchmark.preset import Preset, load_preset
+from benchmark.recipe import BaseRecipe
+from benchmark.settings import (
+    Layer,
+    RunOptions,
+    SplitOptions,
+    check_namespaces,
+    layer,
+    make_options,
+    option_keys,
+)
+from benchmark.specs import AttackSpec, DatasetSpec, DefenseSpec, ModelSpec
+
+FLOOR = "none"
+SHARED = ("run", "split", "base", "dataset", "model", "attack", "retrain")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for on the command line; None means: as the preset says."""
+
+    preset: str = "quick"
+    defenses: tuple[str, ...] = ()
+    attacks: tuple[str, ...] = ()
+    dataset: str | None = None
+    model: str | None = None
+    seeds: int = 1
+    sets: Mapping[str, Any] = field(default_factory=dict)
+    data_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A component with its options made."""
+
+    kind: Kind
+    found: Registered[Any]
+    options: BaseModel
+    by_hand: Mapping[str, Any] = field(default_factory=dict)
+    """The options that the command set for this component alone."""
+
+    @property
+    def spec(self) -> Any:
+        """The component's spec."""
+        return self.found.spec
+
+    def component(self) -> Component:
+        """Return it as it travels to a worker."""
+        return Component(
+            kind=self.kind,
+            name=self.spec.name,
+            version=self.spec.version,
+            origin=self.found.origin.to_json(),
+            options=self.options.model_dump(mode="json"),
+        )
+
+
+@dataclass(frozen=True)
+class Config:
+    """A request, resolved and validated."""
+
+    request: Request
+    preset: Preset
+    dataset: Chosen
+    model: Chosen
+    attacks: tuple[Chosen, ...]
+    defenses: tuple[Chosen, ...]
+    metrics: tuple[Chosen, ...]
+    recipe: BaseRecipe
+    split: SplitOptions
+    run: RunOptions
+
+    @property
+    def setting(self) -> str:
+        """The preset and what was set by hand for all defenses: heads a leaderboard."""
+        shared = {
+            key: value
+            for key, value in self.request.sets.items()
+            if key.partition(".")[0] in SHARED and not key.startswith("run.")
+        }
+        return ", ".join([self.preset.name, *(f"{key}={value}" for key, value in shared.items())])
+
+
+def resolve(request: Request, plugins: Plugins) -> Config:
+    """Find every component that the request names and make its options.
+
+    Raises `UserError` with the nearest known name or the allowed values.
+    """
+    plugins.require_sound()
+    preset = load_preset(request.preset)
+    maker = _Maker(request, preset, plugins)
+    defenses = _defense_names(request, preset, plugins)
+    check_namespaces(request.sets, [*SHARED, *defenses])
+    chosen = tuple(maker.defense(name) for name in defenses)
+    maker.check_retrain(chosen)
+    return Config(
+        request=request,
+        preset=preset,
+        dataset=maker.component("dataset", request.dataset or preset.dataset),
+        model=maker.component("model", request.model or preset.model),
+        attacks=tuple(
+            maker.component("attack", name)
+            for name in dict.fromkeys(request.attacks or preset.attacks)
+        ),
+        defenses=chosen,
+        metrics=tuple(maker.plain("metric", name) for name in plugins.metrics),
+        recipe=maker.shared(BaseRecipe, "base"),
+        split=maker.shared(SplitOptions, "split"),
+        run=maker.shared(RunOptions, "run"),
+    )
+
+
+def _defense_names(request: Request, preset: Preset, plugins: Plugins) -> list[str]:
+    """Return the defenses asked for (or all installed) and the preset's controls that exist.
+
+    The floor is always there. A control that is not installed is left out silently only if
+    nobody asked for it.
+    """
+    asked = list(request.defenses) or list(plugins.defenses)
+    controls = [name for name in preset.controls if name in plugins.defenses]
+    return list(dict.fromkeys([*asked, *controls, FLOOR]))
+
+
+@dataclass(frozen=True)
+class _Maker:
+    request: Request
+    preset: Preset
+    plugins: Plugins
+
+    def plain(self, kind: Kind, name: str) -> Chosen:
+        """Return a component with its default options."""
+        found = self.plugins.get(kind, name)
+        return Chosen(kind, found, make_options(found.spec.options, name, []))
+
+    def component(self, kind: Kind, name: str) -> Chosen:
+        """Return a data set, model or attack: one namespace a kind."""
+        found = self.plugins.get(kind, name)
+        spec: DatasetSpec | ModelSpec | AttackSpec = found.spec
+        layers = [*self._plugin_layers(spec), *self._layers(kind)]
+        return Chosen(kind, found, make_options(spec.options, kind, layers))
+
+    def defense(self, name: str) -> Chosen:
+        """Return a defense: the shared retraining settings, then its own."""
+        found = self.plugins.get("defense", name)
+        spec: DefenseSpec = found.spec
+        by_hand = layer(self.request.sets, name)
+        layers = [
+            *self._plugin_layers(spec),
+            self._retrain(spec, self.preset.settings),
+            layer(self.preset.settings, name),
+            self._retrain(spec, self.request.sets),
+            by_hand,
+        ]
+        return Chosen("defense", found, make_options(spec.options, name, layers), by_hand)
+
+    def shared(self, model: type[Any], namespace: str) -> Any:
+        """Return one of the harness's own option groups."""
+        return make_options(model, namespace, self._layers(namespace))
+
+    def check_retrain(self, defenses: Sequence[Chosen]) -> None:
+        """Raise `UserError` for a `retrain.` key that no defense of the run knows."""
+        keys = {
+            key.removeprefix("retrain.")
+            for chosen in defenses
+            for key in option_keys(chosen.spec.options)
+            if key.startswith("retrain.")
+        }
+        given = layer(self.request.sets, "retrain")
+        if given.keys() - keys:
+            from benchmark.recipe import FineTune
+
+            make_options(FineTune, "retrain", [given])
+
+    def _retrain(self, spec: DefenseSpec, sets: Mapping[str, Any]) -> Layer:
+        """Return the `retrain.` entries that this defense has an option for."""
+        keys = option_keys(spec.options)
+        given = {f"retrain.{key}": value for key, value in layer(sets, "retrain").items()}
+        return {key: value for key, value in given.items() if key in keys}
+
+    def _layers(self, namespace: str) -> list[Layer]:
+        return [layer(self.preset.settings, namespace), layer(self.request.sets, namespace)]
+
+    def _plugin_layers(self, spec: Any) -> list[Layer]:
+        return [getattr(spec, "presets", {}).get(self.preset.name, {})]

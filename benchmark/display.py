@@ -1,0 +1,172 @@
+"""What a person sees of a run: bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from benchmark.estimate import Clock, in_words
+from benchmark.jobs import BaseJob, Report, TrialJob
+from benchmark.plan import Planned
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a running job says that it is."""
+
+    step: int = 0
+    total: int = 1
+    text: str = "starting"
+
+
+def read_step(progress: Path) -> Step:
+    """Return a job's latest step; it is written by plugin code, so nothing of it is trusted."""
+    try:
+        data = json.loads(Path(progress.read_text("utf-8")).read_text("utf-8"))
+        return Step(int(data["step"]), max(1, int(data["total"])), str(data["text"])[:40])
+    except (OSError, ValueError, KeyError, TypeError):
+        return Step()
+
+
+def summary(planned: Planned, report: Report) -> str:
+    """Return one line on a finished job."""
+    if report.status == "failed":
+        return f"{planned.label}: failed: {report.error}"
+    before = report.before
+    seconds = in_words(report.cost.seconds)
+    match planned.job:
+        case BaseJob():
+            found = f"clean accuracy {before['clean_accuracy']:.1%}"
+        case TrialJob():
+            asr, accuracy = report.metrics.get("asr"), report.metrics.get("clean_accuracy")
+            found = f"ASR {_percent(before.get('asr'))} → {_percent(asr)}"
+            found += f", clean accuracy {_percent(accuracy)}"
+        case _:
+            found = f"ASR {before['asr']:.1%}, clean accuracy {before['clean_accuracy']:.1%}"
+    return f"{planned.label}: {found} ({seconds})"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+@dataclass
+class _Remaining:
+    """Knows which jobs are left and how long they will take."""
+
+    clock: Clock
+    workers: int
+    left: dict[str, Planned]
+    started: dict[str, float] = field(default_factory=dict)
+
+    def start(self, planned: Planned) -> None:
+        self.started[planned.job.id] = time.monotonic()
+
+    def finish(self, planned: Planned, report: Report | None) -> None:
+        self.left.pop(planned.job.id, None)
+        begun = self.started.pop(planned.job.id, None)
+        if report is not None and report.status == "done" and begun is not None:
+            self.clock.note(planned, time.monotonic() - begun)
+
+    def seconds(self) -> float:
+        """Return the expected rest, with what running jobs have behind them taken off."""
+        now = time.monotonic()
+        rest = self.clock.total(self.left.values(), self.workers)
+        for key, begun in self.started.items():
+            if key in self.left:
+                rest -= min(now - begun, self.clock.expect(self.left[key])) / self.workers
+        return max(rest, 0.0)
+
+
+class PlainDisplay:
+    """One line for every finished job: for logs, pipes and dumb terminals."""
+
+    def __init__(
+        self, console: Console, jobs: Iterable[Planned], clock: Clock, workers: int
+    ) -> None:
+        self._console = console
+        self._remaining = _Remaining(clock, workers, {job.job.id: job for job in jobs})
+        self._total = len(self._remaining.left)
+
+    def __enter__(self) -> PlainDisplay:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def started(self, planned: Planned, progress: Path) -> None:
+        """Note the time; nothing is printed."""
+        self._remaining.start(planned)
+
+    def finished(self, planned: Planned, report: Report) -> None:
+        """Print the job's line, with how many are done and how long the rest will take."""
+        self._remaining.finish(planned, report)
+        self._line(summary(planned, report))
+
+    def skipped(self, planned: Planned, reason: str) -> None:
+        """Print why a job does not run."""
+        self._remaining.finish(planned, None)
+        self._line(f"{planned.label}: not run: {reason}")
+
+    def tick(self) -> None:
+        """Do nothing: lines come when there is something to say."""
+
+    def _line(self, text: str) -> None:
+        left = len(self._remaining.left)
+        rest = f", {in_words(self._remaining.seconds())} left" if left else ""
+        head = f"[{self._total - left}/{self._total}{rest}]"
+        self._console.print(f"{head} {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+class BarDisplay(PlainDisplay):
+    """A bar for the run and one for every running job, under the lines of finished ones."""
+
+    def __init__(
+        self, console: Console, jobs: Iterable[Planned], clock: Clock, workers: int
+    ) -> None:
+        super().__init__(console, jobs, clock, workers)
+        columns = (
+            TextColumn("{task.description}", markup=True),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[note]}", markup=False, justify="right"),
+            TimeElapsedColumn(),
+        )
+        self._bars = Progress(*columns, console=console, transient=True, refresh_per_second=4)
+        self._run = self._bars.add_task("[bold]run[/]", total=self._total, note="")
+        self._jobs: dict[str, tuple[TaskID, Path]] = {}
+
+    def __enter__(self) -> BarDisplay:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def started(self, planned: Planned, progress: Path) -> None:
+        """Add a bar."""
+        super().started(planned, progress)
+        bar = self._bars.add_task(escape(planned.label), total=1, note="starting")
+        self._jobs[planned.job.id] = bar, progress
+
+    def finished(self, planned: Planned, report: Report) -> None:
+        """Replace the job's bar by its line."""
+        bar, _ = self._jobs.pop(planned.job.id)
+        self._bars.remove_task(bar)
+        super().finished(planned, report)
+
+    def tick(self) -> None:
+        """Read how far the running jobs are."""
+        for bar, progress in self._jobs.values():
+            step = read_step(progress)
+            note = f"{step.text} {step.step}/{step.total}"
+            self._bars.update(bar, completed=step.step, total=step.total, note=note)
+        done = self._total - len(self._remaining.left)
+        note = f"{done}/{self._total} jobs, {in_words(self._remaining.seconds())} left"
+        self._bars.update(self._run, completed=done, note=note)

@@ -1,0 +1,71 @@
+"""How long jobs take: from this machine's own finished jobs, else from the preset's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from benchmark.jobs import TrialJob
+from benchmark.plan import Planned
+from benchmark.preset import Estimate
+from benchmark.store import Store
+
+START_S = 3.0
+"""Starting a process and importing torch, which every job pays; roughly."""
+
+
+@dataclass
+class Clock:
+    """Mean seconds of a kind of job; a trial's kind is its defense with its options."""
+
+    preset: Estimate
+    seen: dict[str, list[float]] = field(default_factory=dict)
+
+    @classmethod
+    def of_store(cls, preset: Estimate, store: Store | None, jobs: Iterable[Planned]) -> Clock:
+        """Learn from the finished jobs of this plan, if a store has some."""
+        clock = cls(preset)
+        for planned in jobs if store else ():
+            assert store is not None
+            record = (
+                store.trial(planned.job.id)
+                if isinstance(planned.job, TrialJob)
+                else store.model(planned.job.id)
+            )
+            if record is not None and record.status == "done":
+                clock.note(planned, record.seconds + START_S)
+        return clock
+
+    def note(self, planned: Planned, seconds: float) -> None:
+        """Learn from a finished job."""
+        self.seen.setdefault(_kind(planned), []).append(seconds)
+
+    def expect(self, planned: Planned) -> float:
+        """Return the seconds that a job will take."""
+        seen = self.seen.get(_kind(planned))
+        if seen:
+            return fmean(seen)
+        return float(getattr(self.preset, planned.job.kind))
+
+    def total(self, jobs: Iterable[Planned], workers: int) -> float:
+        """Return the seconds that jobs will take together; base models run one at a time."""
+        alone = together = 0.0
+        for planned in jobs:
+            if planned.job.kind == "base":
+                alone += self.expect(planned)
+            else:
+                together += self.expect(planned)
+        return alone + together / workers
+
+
+def _kind(planned: Planned) -> str:
+    return f"{planned.job.kind} {planned.facts.get('variant_id', '')}"
+
+
+def in_words(seconds: float) -> str:
+    """Return `50 s`, `12 min` or `3 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,27 @@
+"""Where jobs run: one small interface, one module a back-end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Protocol
+
+Perform = Callable[[str, str], str]
+"""Takes a job as JSON and a progress file, returns a report as JSON."""
+
+
+class WorkerLost(Exception):
+    """The process that carried out a job died under it."""
+
+
+class Executor(Protocol):
+    """Runs jobs in processes of their own."""
+
+    slots: int
+    """How many jobs run at once."""
+
+    def submit(self, job: str, progress: str) -> Future[str]:
+        """Start a job; the future gives its report, or raises `WorkerLost`."""
+
+    def stop(self) -> None:
+        """End everything that still runs, at once."""

@@ -1,0 +1,85 @@
+"""A pool of processes on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import threading
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+import psutil
+
+from benchmark.executors import WorkerLost
+
+
+class LocalExecutor:
+    """One single-process pool a slot, so that a worker that dies takes no other job with it."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self._idle: list[ProcessPoolExecutor] = []
+        self._all: list[ProcessPoolExecutor] = []
+        self._lock = threading.Lock()
+
+    def submit(self, job: str, progress: str) -> Future[str]:
+        """Start a job in an idle worker, or in a new one."""
+        with self._lock:
+            pool = self._idle.pop() if self._idle else self._new_pool()
+        inner = pool.submit(_perform, job, progress)
+        outer: Future[str] = Future()
+        outer.set_running_or_notify_cancel()
+        inner.add_done_callback(lambda done: self._hand_over(pool, done, outer))
+        return outer
+
+    def stop(self) -> None:
+        """Kill the workers; each takes its sandbox with it."""
+        for pool in self._all:
+            for pid in list(getattr(pool, "_processes", None) or {}):
+                _kill_tree(pid)
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _new_pool(self) -> ProcessPoolExecutor:
+        pool = ProcessPoolExecutor(
+            1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start,
+            initargs=(os.getpid(),),
+        )
+        self._all.append(pool)
+        return pool
+
+    def _hand_over(
+        self, pool: ProcessPoolExecutor, done: Future[str], outer: Future[str]
+    ) -> None:
+        error = done.exception()
+        if isinstance(error, BrokenProcessPool):
+            outer.set_exception(WorkerLost("the worker process died (killed, or out of memory)"))
+            return
+        with self._lock:
+            self._idle.append(pool)
+        if error is not None:
+            outer.set_exception(error)
+        else:
+            outer.set_result(done.result())
+
+
+def _start(driver: int) -> None:
+    from benchmark.worker import start_worker
+
+    start_worker(driver)
+
+
+def _perform(job: str, progress: str) -> str:
+    from benchmark.worker import perform
+
+    return perform(job, progress)
+
+
+def _kill_tree(pid: int) -> None:
+    with contextlib.suppress(psutil.Error):
+        worker = psutil.Process(pid)
+        for process in [*worker.children(recursive=True), worker]:
+            with contextlib.suppress(psutil.Error):
+                process.kill()

@@ -1,0 +1,129 @@
+"""Jobs as the driver sends them to a worker, and reports as they come back: JSON both ways."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from benchmark.data import PreparedDataset
+from benchmark.recipe import BaseRecipe
+from benchmark.types import AttackInstance
+
+
+class Message(BaseModel):
+    """Base of everything that travels between processes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Component(Message):
+    """A plugin's spec and the options to build it with, found again by where it came from."""
+
+    kind: str
+    name: str
+    version: str
+    origin: dict[str, Any]
+    options: dict[str, Any]
+
+
+class Setup(Message):
+    """What all jobs of one data set, model and machine share."""
+
+    dataset: PreparedDataset
+    model: Component
+    device: str
+    threads: int
+    timeout_s: float | None
+    memory_mib: int | None
+    out: str
+
+
+class Split(Message):
+    """How the test images are divided, and where the scoring images are stamped."""
+
+    seed: int
+    defense_fraction: float
+    places_seed: int
+
+
+class BaseJob(Message):
+    """Train a clean model."""
+
+    kind: Literal["base"] = "base"
+    id: str
+    setup: Setup
+    recipe: BaseRecipe
+    seed: int
+
+
+class VictimJob(Message):
+    """Turn a base model into a backdoored one."""
+
+    kind: Literal["victim"] = "victim"
+    id: str
+    setup: Setup
+    attack: Component
+    instance: AttackInstance
+    seed: int
+    split: Split
+    base: str
+    """Identity of the base model's job."""
+    artifact: str = ""
+    """SHA-256 of the base model's weights; the driver fills it in."""
+
+
+class TrialJob(Message):
+    """Run a defense on a victim and score what it wrote."""
+
+    kind: Literal["trial"] = "trial"
+    id: str
+    setup: Setup
+    defense: Component
+    needs: tuple[str, ...]
+    metrics: tuple[Component, ...]
+    instance: AttackInstance
+    seed: int
+    split: Split
+    victim: str
+    """Identity of the backdoored model's job."""
+    artifact: str = ""
+    """SHA-256 of the backdoored model's weights; the driver fills it in."""
+
+
+Job = BaseJob | VictimJob | TrialJob
+_JOB: TypeAdapter[Job] = TypeAdapter(Annotated[Job, Field(discriminator="kind")])
+
+
+def parse_job(text: str) -> Job:
+    """Return the job of a JSON text."""
+    return _JOB.validate_json(text)
+
+
+class Cost(Message):
+    """What a job's own process used."""
+
+    seconds: float = 0.0
+    peak_memory_mib: float = 0.0
+    forward_images: int = 0
+    backward_images: int = 0
+
+
+class Report(Message):
+    """What a worker sends back for a job."""
+
+    id: str
+    status: Literal["done", "failed"]
+    error: str = ""
+    cost: Cost = Cost()
+    artifacts: tuple[str, ...] = ()
+    triggers_artifact: str = ""
+    recovered_target: int | None = None
+    before: dict[str, float] = {}
+    """Base and victim: what was measured on them. Trial: the victim's numbers."""
+    metrics: dict[str, float | None] = {}
+    spread: dict[str, dict[str, float]] = {}
+    empty: dict[str, str] = {}
+    log: str = ""
+    series: list[dict[str, Any]] = []
+    environment: dict[str, Any] = {}

@@ -1,0 +1,244 @@
+"""A resolved request → jobs: what has to be done, in what order, under which identity. No torch.
+
+Identities and seeds are hashes of exactly the axes that matter. A base model knows data, model,
+recipe and seed; a victim also the attack, its trigger and target; a trial also the defense.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.config import Chosen, Config
+from benchmark.data import PreparedDataset
+from benchmark.identity import derive_seed, identity
+from benchmark.jobs import BaseJob, Job, Setup, Split, TrialJob, VictimJob
+from benchmark.records import TrialRecord
+from benchmark.specs import deciding_options
+from benchmark.types import AttackInstance, Role
+
+FORMAT = 1
+"""Part of every identity; raised when the meaning of a payload or of a number changes."""
+
+_ORDER = [Role.RANKED, Role.ORACLE, Role.CONTROL, Role.FLOOR]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and under which limits jobs run; decides no identity."""
+
+    device: str
+    workers: int
+    cores: int
+    memory_mib: int
+    timeout_s: float | None
+    out: str
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A job and the plain facts that its record will hold."""
+
+    job: Job
+    label: str
+    """What a person sees while it runs."""
+    needs: str
+    """Identity of the job whose model it starts from; empty for a base model."""
+    facts: dict[str, Any]
+    payload: dict[str, Any]
+    block: int
+    """Number of the victim that it belongs to: early victims are finished before late ones."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All jobs of a run, those on which others depend first."""
+
+    config: Config
+    machine: Machine
+    jobs: tuple[Planned, ...]
+
+    @property
+    def trials(self) -> tuple[Planned, ...]:
+        """The trials alone."""
+        return tuple(planned for planned in self.jobs if isinstance(planned.job, TrialJob))
+
+
+def make_plan(config: Config, dataset: PreparedDataset, machine: Machine) -> Plan:
+    """Return the jobs of every (seed, attack instance, defense)."""
+    planner = _Planner(config, dataset, machine)
+    return Plan(config, machine, tuple(planner.jobs()))
+
+
+def _part(chosen: Chosen) -> dict[str, Any]:
+    """Return what of a component decides numbers."""
+    spec = chosen.spec
+    return {
+        "name": spec.name,
+        "version": spec.version,
+        "options": deciding_options(chosen.options),
+    }
+
+
+@dataclass(frozen=True)
+class _Planner:
+    config: Config
+    dataset: PreparedDataset
+    machine: Machine
+
+    def jobs(self) -> Iterator[Planned]:
+        block = 0
+        for seed in range(self.config.request.seeds):
+            base = self._base(seed)
+            yield base
+            for attack in self.config.attacks:
+                instances = attack.spec.instances(attack.options, self.dataset.info)
+                for instance in instances:
+                    victim = self._victim(base, attack, instance, seed, block)
+                    yield victim
+                    yield from self._trials(victim, attack, instance, seed, block)
+                    block += 1
+
+    def _base(self, seed: int) -> Planned:
+        payload = {
+            "format": FORMAT,
+            "data": self.dataset.fingerprint,
+            "model": _part(self.config.model),
+            "recipe": self.config.recipe.model_dump(mode="json"),
+            "seed": seed,
+        }
+        key = identity("base", payload)
+        cores = self.machine.cores if self.machine.device == "cpu" else self.config.run.threads
+        job = BaseJob(
+            id=key,
+            # Everything else waits for it, so a base model has all cores to itself.
+            setup=self._setup(threads=cores, memory_mib=None),
+            recipe=self.config.recipe,
+            seed=derive_seed("base", key),
+        )
+        return Planned(job, f"base model, seed {seed}", "", self._facts(seed), payload, -1)
+
+    def _victim(
+        self, base: Planned, attack: Chosen, instance: AttackInstance, seed: int, block: int
+    ) -> Planned:
+        payload = {
+            "base": base.job.id,
+            "attack": _part(attack),
+            "trigger": instance.trigger.pixels,
+            "target": instance.target,
+            "split": self.config.split.model_dump(mode="json"),
+        }
+        key = identity("victim", payload)
+        name, trigger = attack.spec.name, instance.trigger.name
+        job = VictimJob(
+            id=key,
+            setup=self._setup(),
+            attack=attack.component(),
+            instance=instance,
+            seed=derive_seed("attack", base.job.id, name, trigger, instance.target),
+            split=self._split(seed),
+            base=base.job.id,
+        )
+        facts = self._facts(seed) | {
+            "attack": name,
+            "trigger": trigger,
+            "target": instance.target,
+        }
+        label = f"attack {name} {trigger}{_seed_note(seed)}"
+        return Planned(job, label, base.job.id, facts, payload, block)
+
+    def _trials(
+        self, victim: Planned, attack: Chosen, instance: AttackInstance, seed: int, block: int
+    ) -> Iterator[Planned]:
+        for defense in sorted(self.config.defenses, key=lambda one: _ORDER.index(one.spec.role)):
+            yield self._trial(victim, attack, instance, defense, seed, block)
+
+    def _trial(
+        self,
+        victim: Planned,
+        attack: Chosen,
+        instance: AttackInstance,
+        defense: Chosen,
+        seed: int,
+        block: int,
+    ) -> Planned:
+        spec = defense.spec
+        payload = {"victim": victim.job.id, "defense": _part(defense)}
+        key = identity("trial", payload)
+        job = TrialJob(
+            id=key,
+            setup=self._setup(),
+            defense=defense.component(),
+            needs=tuple(sorted(spec.needs)),
+            metrics=tuple(metric.component() for metric in self.config.metrics),
+            instance=instance,
+            # Not the defense's options: variants of one defense share their random numbers.
+            seed=derive_seed("defense", victim.job.id, spec.name),
+            split=self._split(seed),
+            victim=victim.job.id,
+        )
+        facts = victim.facts | {
+            "group": self._group(attack),
+            "variant_id": identity("variant", _part(defense)),
+            "defense": spec.name,
+            "version": spec.version,
+            "variant": ", ".join(f"{key}={value}" for key, value in defense.by_hand.items()),
+            "setting": self.config.setting,
+            "knowledge": tuple(sorted(spec.needs)),
+            "role": str(spec.role),
+            "min_asr": self.config.run.min_asr,
+            "victim": victim.job.id,
+        }
+        label = f"{spec.name} on {attack.spec.name} {instance.trigger.name}{_seed_note(seed)}"
+        return Planned(job, label, victim.job.id, facts, payload, block)
+
+    def _group(self, attack: Chosen) -> str:
+        """Return the hash of all that the trials of one leaderboard have in common."""
+        return identity(
+            "group",
+            {
+                "format": FORMAT,
+                "data": self.dataset.fingerprint,
+                "model": _part(self.config.model),
+                "recipe": self.config.recipe.model_dump(mode="json"),
+                "attack": _part(attack),
+                "split": self.config.split.model_dump(mode="json"),
+            },
+        )
+
+    def _facts(self, seed: int) -> dict[str, Any]:
+        return {"dataset": self.dataset.name, "model": self.config.model.spec.name, "seed": seed}
+
+    def _split(self, seed: int) -> Split:
+        data = self.dataset.fingerprint
+        return Split(
+            seed=derive_seed("split", data, seed),
+            defense_fraction=self.config.split.defense_fraction,
+            places_seed=derive_seed("places", data, seed),
+        )
+
+    def _setup(self, *, threads: int | None = None, memory_mib: int | None = -1) -> Setup:
+        """Return the shared setup; the default memory limit is a fair share of 80 %."""
+        machine, run = self.machine, self.config.run
+        share = run.memory_mib or int(machine.memory_mib * 0.8 / machine.workers)
+        return Setup(
+            dataset=self.dataset,
+            model=self.config.model.component(),
+            device=machine.device,
+            threads=threads or run.threads,
+            timeout_s=machine.timeout_s,
+            memory_mib=share if memory_mib == -1 else memory_mib,
+            out=machine.out,
+        )
+
+
+def _seed_note(seed: int) -> str:
+    return f", seed {seed}" if seed else ""
+
+
+def trial_record(planned: Planned, **found: Any) -> TrialRecord:
+    """Return the record of a planned trial with what was found."""
+    return TrialRecord(
+        trial=planned.job.id, payload=planned.payload, **{**planned.facts, **found}
+    )

@@ -1,0 +1,19 @@
+"""What a plugin author builds on: stamping, training, prediction, frozen classifiers."""
+
+from benchmark.primitives.batches import Augment, batch_indices, normal_batch, to_unit
+from benchmark.primitives.finetune import fine_tune
+from benchmark.primitives.frozen import frozen
+from benchmark.primitives.predict import predict
+from benchmark.primitives.stamp import random_places, stamp
+
+__all__ = [
+    "Augment",
+    "batch_indices",
+    "fine_tune",
+    "frozen",
+    "normal_batch",
+    "predict",
+    "random_places",
+    "stamp",
+    "to_unit",
+]

@@ -1,0 +1,48 @@
+"""Put triggers on images."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+
+def random_places(
+    count: int,
+    image_size: tuple[int, int],
+    trigger_size: tuple[int, int],
+    generator: torch.Generator,
+) -> Int64[Tensor, "count 2"]:
+    """Draw `count` top-left corners (row, column), uniform over all places inside the image."""
+    rows = image_size[0] - trigger_size[0] + 1
+    columns = image_size[1] - trigger_size[1] + 1
+    draw = torch.rand(count, 2, generator=generator, device=generator.device)
+    limit = torch.tensor([rows, columns], device=generator.device)
+    return (draw * limit).long().minimum(limit - 1)
+
+
+def stamp(
+    images: Float[Tensor, "batch 3 height width"],
+    trigger: Float[Tensor, "#batch 3 patch_height patch_width"],
+    places: Int64[Tensor, "#batch 2"],
+) -> Float[Tensor, "batch 3 height width"]:
+    """Return a copy of `images` with `trigger` on each at `places`; differentiable in `trigger`.
+
+    `trigger` and `places` have one entry for the whole batch or one an image. Values in [0, 1].
+    One place for the batch is a slice assignment and costs one copy of the batch; one place an
+    image costs an indexed write on top.
+    """
+    height, width = trigger.shape[-2:]
+    stamped = images.clone()
+    if places.shape[0] == 1:
+        row, column = places[0].tolist()
+        stamped[:, :, row : row + height, column : column + width] = trigger.to(images.dtype)
+        return stamped
+    batch = images.shape[0]
+    rows = places[:, 0, None, None] + torch.arange(height, device=images.device)[None, :, None]
+    columns = places[:, 1, None, None] + torch.arange(width, device=images.device)[None, None, :]
+    item = torch.arange(batch, device=images.device)[:, None, None]
+    # Indexing around the channel slice moves channels last: (batch, rows, columns, 3).
+    patch = trigger.to(images.dtype).expand(batch, -1, -1, -1).permute(0, 2, 3, 1)
+    stamped[item, :, rows, columns] = patch
+    return stamped

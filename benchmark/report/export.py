@@ -1,0 +1,113 @@
+"""Every trial as a line of a CSV, JSON Lines or parquet file."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import UserError, unknown_name
+from benchmark.records import TrialRecord
+from benchmark.report.flatten import flatten
+
+Line = dict[str, Any]
+
+
+def export(trials: Iterable[TrialRecord], format: str, file: Path) -> int:
+    """Write `trials` to `file` as `csv`, `jsonl` or `parquet`; return how many there were.
+
+    The file appears whole or not at all. Numbers are written with all their digits.
+    """
+    if format not in _WRITERS:
+        raise unknown_name("format", format, _WRITERS)
+    _check(file)
+    lines = [flatten(record) for record in trials]
+    try:
+        _write_whole(file, lambda unfinished: _WRITERS[format](lines, unfinished))
+    except OSError as error:
+        raise UserError(f"cannot write {file}: {(error.strerror or str(error)).lower()}") from error
+    return len(lines)
+
+
+def _check(file: Path) -> None:
+    if file.is_dir():
+        raise UserError(f"cannot write {file}: it is a folder; name a file in it")
+    if not file.parent.is_dir():
+        raise UserError(f"cannot write {file}: there is no folder {file.parent}")
+
+
+def _write_whole(file: Path, write: Callable[[Path], None]) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
+    os.close(handle)
+    unfinished = Path(name)
+    try:
+        write(unfinished)
+        with unfinished.open("rb") as written:
+            os.fsync(written.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        unfinished.chmod(0o666 & ~mask)  # mkstemp's 0600 would surprise whoever shares the file
+        unfinished.replace(file)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        raise
+
+
+def _columns(lines: Iterable[Line]) -> list[str]:
+    """Return the names of all lines in the order of their first use, options last."""
+    names = dict.fromkeys(name for line in lines for name in line)
+    return sorted(names, key=lambda name: name.startswith(("metric.", "option.")))
+
+
+def _to_jsonl(lines: list[Line], file: Path) -> None:
+    columns = _columns(lines)
+    with file.open("w", encoding="utf-8", newline="\n") as out:
+        for line in lines:
+            whole = {name: line.get(name) for name in columns}
+            out.write(json.dumps(whole, allow_nan=False) + "\n")
+
+
+def _to_csv(lines: list[Line], file: Path) -> None:
+    columns = _columns(lines)
+    with file.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(columns)
+        for line in lines:
+            writer.writerow([_text_of_nested(line.get(name)) for name in columns])
+
+
+def _to_parquet(lines: list[Line], file: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    table = {name: _arrow([line.get(name) for line in lines], pa) for name in _columns(lines)}
+    parquet.write_table(pa.table(table), file)
+
+
+def _arrow(values: list[Any], pa: Any) -> Any:
+    """Return one column: numbers or truth values if all are, else text."""
+    plain = [_text_of_nested(value) for value in values]
+    kinds = {type(value) for value in plain if value is not None}
+    if kinds == {int, float}:
+        return pa.array(plain, pa.float64())
+    if len(kinds) > 1:
+        plain = [v if v is None or isinstance(v, str) else json.dumps(v) for v in plain]
+    return pa.array(plain, pa.string() if not kinds else None)
+
+
+def _text_of_nested(value: Any) -> Any:
+    """Return lists and mappings as JSON, everything else as it is."""
+    return json.dumps(value) if isinstance(value, list | tuple | Mapping) else value
+
+
+_WRITERS: Mapping[str, Callable[[list[Line], Path], None]] = {
+    "csv": _to_csv,
+    "jsonl": _to_jsonl,
+    "parquet": _to_parquet,
+}

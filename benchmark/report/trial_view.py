@@ -1,0 +1,133 @@
+"""Everything about one trial, for reading on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from benchmark.records import ModelRecord, TrialRecord
+from benchmark.report.escape import printable
+from benchmark.report.flatten import options
+from benchmark.store.artifacts import ArtifactStore
+
+Section = tuple[str, list[tuple[str, str]]]
+
+LOG_LINES = 20
+"""Lines shown of the end of a log."""
+
+
+def trial_view(
+    trial: TrialRecord, victim: ModelRecord | None, artifacts: ArtifactStore
+) -> Iterator[str]:
+    """Yield the lines that tell all about `trial`, its `victim` and where its files lie."""
+    sections: list[Section] = [
+        (f"trial {trial.trial}", _what(trial)),
+        ("numbers", _numbers(trial)),
+        ("costs", _costs(trial)),
+        ("options", [(name.removeprefix("option."), str(v)) for name, v in options(trial.payload)]),
+        ("backdoored model", _victim(trial, victim, artifacts)),
+        ("artifacts", _files(trial, artifacts)),
+        ("environment", list(_leaves(trial.environment))),
+    ]
+    for title, fields in sections:
+        if fields:
+            yield from ("", title, *_aligned(fields))
+    log = trial.log.splitlines()
+    if log:
+        shown = log[-LOG_LINES:]
+        yield from ("", f"log, last {len(shown)} of {len(log)} lines")
+        yield from (f"  {printable(line.expandtabs())}" for line in shown)
+
+
+def _aligned(fields: list[tuple[str, str]]) -> Iterator[str]:
+    width = max(len(name) for name, _ in fields)
+    return (f"  {printable(name):<{width}}  {printable(text)}".rstrip() for name, text in fields)
+
+
+def _what(trial: TrialRecord) -> list[tuple[str, str]]:
+    found = [
+        ("status", trial.status),
+        ("error", trial.error),
+        ("data set", trial.dataset),
+        ("model", trial.model),
+        ("attack", f"{trial.attack}, trigger {trial.trigger}, target class {trial.target}"),
+        ("defense", f"{trial.defense} {trial.version} ({trial.role})"),
+        ("variant", trial.variant),
+        ("told", ", ".join(trial.knowledge) or "nothing"),
+        ("setting", trial.setting),
+        ("seed", str(trial.seed)),
+        ("run", trial.run),
+        ("finished", trial.finished),
+    ]
+    return [(name, text) for name, text in found if text]
+
+
+def _numbers(trial: TrialRecord) -> list[tuple[str, str]]:
+    before = {
+        "asr": trial.asr_before,
+        "clean_accuracy": trial.clean_accuracy_before,
+        "robust_accuracy": trial.robust_accuracy_before,
+    }
+    names = dict.fromkeys([*before, *trial.metrics, *trial.empty])
+    found = [(name, _change(trial, name, before)) for name in names]
+    if trial.asr_before is not None and trial.asr_before < trial.min_asr:
+        found.append(("", f"the attack did not take: ASR below {_value(trial.min_asr)}"))
+    if trial.base_clean_accuracy is not None:
+        found.append(("clean_accuracy of the base model", _value(trial.base_clean_accuracy)))
+    if trial.recovered_target is not None:
+        found.append(("recovered target", str(trial.recovered_target)))
+    return found
+
+
+def _change(trial: TrialRecord, name: str, before: Mapping[str, float | None]) -> str:
+    after = _value(trial.metrics.get(name))
+    text = f"{_value(before[name])} before, {after} after" if name in before else after
+    if name in trial.spread:
+        over = ", ".join(f"{key} {_value(v)}" for key, v in trial.spread[name].items())
+        text += f" (mean of {trial.repeats} models: {over})"
+    return f"{text} ({trial.empty[name]})" if name in trial.empty else text
+
+
+def _value(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _costs(trial: TrialRecord) -> list[tuple[str, str]]:
+    return [
+        ("seconds", f"{trial.seconds:.1f}"),
+        ("peak memory", f"{trial.peak_memory_mib:.0f} MiB"),
+        ("images forward", f"{trial.forward_images:,}"),
+        ("images backward", f"{trial.backward_images:,}"),
+    ]
+
+
+def _victim(
+    trial: TrialRecord, victim: ModelRecord | None, artifacts: ArtifactStore
+) -> list[tuple[str, str]]:
+    if victim is None:
+        return [("id", trial.victim)]
+    found = [("id", victim.id), ("status", victim.status)]
+    found += [("error", victim.error)] if victim.error else []
+    return found + ([("weights", _file(victim.artifact, artifacts))] if victim.artifact else [])
+
+
+def _files(trial: TrialRecord, artifacts: ArtifactStore) -> list[tuple[str, str]]:
+    named: Iterable[tuple[str, str]] = [("repaired model", name) for name in trial.artifacts]
+    if trial.triggers_artifact:
+        named = [*named, ("triggers", trial.triggers_artifact)]
+    return [(what, _file(name, artifacts)) for what, name in named]
+
+
+def _file(name: str, artifacts: ArtifactStore) -> str:
+    path = artifacts.path(name)
+    if not path.exists():
+        return f"{path} (missing)"
+    return str(path) if artifacts.verify(name) else f"{path} (damaged)"
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, str(value)

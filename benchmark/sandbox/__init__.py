@@ -1,0 +1,1 @@
+"""The process in which plugin code runs: what goes in, what comes out, limits."""

@@ -1,0 +1,153 @@
+"""Reload what a defense wrote and measure it. Runs in the worker, never beside plugin code."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from benchmark.building import build, build_classifier, load_weights
+from benchmark.builtin.metrics import attack_success_rate, rate
+from benchmark.contracts import Evidence, ImageSet
+from benchmark.data import PreparedDataset, load_split, split_test
+from benchmark.jobs import Component, Setup, Split
+from benchmark.primitives import predict, random_places
+from benchmark.types import AttackInstance
+
+
+@lru_cache(maxsize=2)
+def test_images(dataset: PreparedDataset) -> ImageSet:
+    """Return the test images; kept from job to job in a worker."""
+    return load_split(dataset, "test")
+
+
+def defense_images(dataset: PreparedDataset, split: Split) -> ImageSet:
+    """Return the clean images that a defense is given."""
+    return _part(dataset, split, 0)
+
+
+def scoring_images(dataset: PreparedDataset, split: Split) -> ImageSet:
+    """Return the images that only the harness sees."""
+    return _part(dataset, split, 1)
+
+
+def _part(dataset: PreparedDataset, split: Split, part: int) -> ImageSet:
+    test = test_images(dataset)
+    index = split_test(len(test.labels), split.seed, split.defense_fraction)[part]
+    return ImageSet(test.images[index], test.labels[index])
+
+
+def open_model(setup: Setup, path: Path) -> nn.Module:
+    """Return the classifier with the weights of a safetensors file, on the run's device."""
+    dataset = setup.dataset
+    model = build_classifier(setup.model, dataset.info, dataset.mean, dataset.std)
+    return load_weights(model, path).to(torch.device(setup.device)).eval()
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A model's predictions on the scoring images."""
+
+    clean: Int64[Tensor, " count"]
+    stamped: Int64[Tensor, " count"]
+
+
+def answers(model: nn.Module, setup: Setup, split: Split, instance: AttackInstance) -> Answers:
+    """Predict every scoring image, clean and stamped at its own seeded place.
+
+    The places depend on the data set and the seed only: all models of a seed are measured at the
+    same ones.
+    """
+    device = torch.device(setup.device)
+    images = scoring_images(setup.dataset, split).images
+    generator = torch.Generator("cpu").manual_seed(split.places_seed)
+    places = random_places(
+        len(images), setup.dataset.info.image_size, instance.trigger.size, generator
+    ).to(device)
+    trigger = torch.tensor(instance.trigger.pixels, device=device)
+    images = images.to(device)
+    clean, stamped = predict(model, images), predict(model, images, trigger, places)
+    return Answers(clean.cpu(), stamped.cpu())
+
+
+def victim_numbers(
+    found: Answers, labels: Int64[Tensor, " count"], target: int
+) -> dict[str, float]:
+    """Return what is said of a model before any defense; fractions."""
+    return {
+        "asr": attack_success_rate(found.stamped, labels, target),
+        "clean_accuracy": rate(found.clean == labels),
+        "robust_accuracy": rate(found.stamped == labels, labels != target),
+    }
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What a defense says that it found; None where it says nothing."""
+
+    triggers: Float[Tensor, "count 3 height width"] | None = None
+    target: int | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """A trial's metrics: means over the repaired models, their spread, reasons for gaps."""
+
+    metrics: dict[str, float | None]
+    spread: dict[str, dict[str, float]]
+    empty: dict[str, str]
+
+
+def score(
+    metrics: tuple[Component, ...],
+    before: Answers,
+    after: list[Answers],
+    labels: Int64[Tensor, " count"],
+    target: int,
+    recovered: Recovered,
+) -> Score:
+    """Run every metric on every repaired model; a metric that fails leaves its cell empty."""
+    result = Score({}, {}, {})
+    for component in metrics:
+        try:
+            metric = build(component)
+            values = [
+                metric.compute(
+                    Evidence(
+                        labels,
+                        target,
+                        before.clean,
+                        before.stamped,
+                        one.clean,
+                        one.stamped,
+                        recovered.triggers,
+                        recovered.target,
+                    )
+                )
+                for one in after
+            ]
+            _note(result, component.name, [float(value) for value in values])
+        except Exception as error:  # a metric is a plugin: its fault must not cost the trial
+            result.metrics[component.name] = None
+            result.empty[component.name] = f"{type(error).__name__}: {error}"
+    return result
+
+
+def _note(result: Score, name: str, values: list[float]) -> None:
+    if any(math.isnan(value) for value in values):
+        result.metrics[name] = None
+        result.empty[name] = "does not apply"
+        return
+    result.metrics[name] = statistics.fmean(values)
+    if len(values) > 1:
+        result.spread[name] = {
+            "std": statistics.stdev(values),
+            "min": min(values),
+            "max": max(values),
+        }

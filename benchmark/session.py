@@ -1,0 +1,210 @@
+"""One invocation of `bench run`, from the request to the leaderboard."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import psutil
+from rich.console import Console
+
+from benchmark.config import Config, Request, resolve
+from benchmark.data import prepare
+from benchmark.display import BarDisplay, PlainDisplay
+from benchmark.errors import UserError
+from benchmark.estimate import Clock, in_words
+from benchmark.executors.local import LocalExecutor
+from benchmark.plan import Machine, Plan, make_plan
+from benchmark.plugins import Plugins, load_plugins
+from benchmark.report.leaderboard import print_leaderboard
+from benchmark.runner import Rerun, Runner, Tally, missing_jobs, will_skip
+from benchmark.store import Store
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is carried out; none of it decides a number."""
+
+    out: Path
+    plugin_files: Sequence[Path]
+    device: str
+    workers: int | None
+    timeout_s: float
+    rerun: Rerun
+    dry_run: bool
+
+
+def start(request: Request, options: Options) -> int:
+    """Carry out the request; returns the exit status: 0, 1 (some failed) or 130 (interrupted)."""
+    messages = Console(stderr=True)
+    plugins = load_plugins(options.plugin_files)
+    _warn(plugins, messages)
+    config = resolve(request, plugins)
+    plan = _plan(config, options)
+    if options.dry_run:
+        _describe(plan, options)
+        return 0
+    with Store.open(options.out, write=True, create=True) as store:
+        status = _run(plan, store, options, messages)
+        frame = store.trials_frame()
+    planned = {trial.job.id for trial in plan.trials}
+    print_leaderboard(Console(), frame[frame["trial"].isin(planned)])
+    _last_words(config, options, messages)
+    return status
+
+
+def _warn(plugins: Plugins, console: Console) -> None:
+    for fault in plugins.faults:
+        text = f"warning: {fault.origin} is left out: {fault.error}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def cache_dir() -> Path:
+    """Return the folder of prepared data sets; $BENCH_CACHE_DIR overrides the system's."""
+    given = os.environ.get("BENCH_CACHE_DIR")
+    return Path(given) if given else platformdirs.user_cache_path("backdoor-bench")
+
+
+def _plan(config: Config, options: Options) -> Plan:
+    chosen = config.dataset
+    device = _device(options.device)
+    dataset = prepare(chosen.spec, chosen.options, config.request.data_dir, cache_dir())
+    cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else 0
+    cores = cores or psutil.cpu_count() or 1
+    machine = Machine(
+        device=device,
+        workers=options.workers or (1 if device != "cpu" else cores),
+        cores=cores,
+        memory_mib=psutil.virtual_memory().total // 2**20,
+        timeout_s=options.timeout_s,
+        out=str(options.out.absolute()),
+    )
+    return make_plan(config, dataset, machine)
+
+
+def _device(wanted: str) -> str:
+    """Resolve `auto`; torch is asked only where there may be a GPU at all."""
+    may_be = Path("/proc/driver/nvidia").exists() or Path("/dev/dxg").exists() or os.name == "nt"
+    if wanted == "cpu" or (wanted == "auto" and not may_be):
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if wanted == "cuda":
+        raise UserError("--device cuda: torch finds no CUDA device", "try --device cpu")
+    return "cpu"
+
+
+def _run(plan: Plan, store: Store, options: Options, messages: Console) -> int:
+    """Run what is missing; returns the exit status."""
+    needed = missing_jobs(plan, store, options.rerun)
+    jobs = [planned for planned in plan.jobs if planned.job.id in needed]
+    if not jobs:
+        messages.print(f"all {len(plan.trials)} trials are there already", highlight=False)
+        return 1 if _stored_failures(plan, store) else 0
+    clock = Clock.of_store(plan.config.preset.estimate, store, plan.jobs)
+    display_type = BarDisplay if messages.is_terminal and not messages.is_dumb_terminal else None
+    display = (display_type or PlainDisplay)(messages, jobs, clock, plan.machine.workers)
+    with tempfile.TemporaryDirectory(prefix="bench-run-") as work, display, _terminable():
+        runner = Runner(
+            plan,
+            store,
+            LocalExecutor(plan.machine.workers),
+            display,
+            Path(work),
+            f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+            options.rerun,
+        )
+        try:
+            tally = runner.run()
+        except KeyboardInterrupt:
+            display.__exit__()
+            _say(messages, _interrupted(runner.tally))
+            return 130
+    _say(messages, _finished(tally))
+    return 1 if tally.failed else 0
+
+
+def _stored_failures(plan: Plan, store: Store) -> bool:
+    return "failed" in store.statuses(trial.job.id for trial in plan.trials).values()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl-C, so that a scheduler's stop is as clean as a person's."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupted(tally: Tally) -> str:
+    kept = tally.done + tally.failed
+    return f"interrupted: {kept} trials of this run are kept; the same command goes on from there"
+
+
+def _finished(tally: Tally) -> str:
+    parts = [f"{tally.done} trials done"]
+    for number, word in (
+        (tally.failed, "failed"),
+        (tally.already, "there already"),
+        (tally.skipped, "not run, because the attack did not take"),
+    ):
+        if number:
+            parts.append(f"{number} {word}")
+    return ", ".join(parts)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _last_words(config: Config, options: Options, console: Console) -> None:
+    differences = config.preset.differences
+    if differences:
+        _say(console, f"preset {config.preset.name} differs from the paper: {differences}")
+    _say(console, f"results are in {options.out}; see also: bench export, bench show")
+
+
+def _describe(plan: Plan, options: Options) -> None:
+    """Print what a run would do."""
+    console = Console()
+    store = None
+    if (options.out / "results.sqlite").exists():
+        store = Store.open(options.out, write=False)
+    needed = {planned.job.id for planned in plan.jobs}
+    skips = {}
+    if store:
+        needed = missing_jobs(plan, store, options.rerun)
+        skips = will_skip(plan, store, needed)
+    jobs = [planned for planned in plan.jobs if planned.job.id in needed]
+    missing = [planned for planned in plan.trials if planned.job.id in needed]
+    clock = Clock.of_store(plan.config.preset.estimate, store, plan.jobs)
+    _say(console, f"{len(plan.trials)} trials, {len(plan.trials) - len(missing)} there already")
+    for reason, number in skips.items():
+        _say(console, f"{number} will be skipped: {reason}")
+    bases = sum(planned.job.kind == "base" for planned in jobs)
+    victims = sum(planned.job.kind == "victim" for planned in jobs)
+    _say(
+        console,
+        f"to do: {bases} base models, {victims} attacks, {len(missing) - sum(skips.values())} "
+        f"trials, {plan.machine.workers} at a time on {plan.machine.device}",
+    )
+    _say(console, f"estimated time: {in_words(clock.total(jobs, plan.machine.workers))}")
+    if store:
+        store.close()

@@ -1,0 +1,130 @@
+"""Options from text: `--set key=value`, presets, and what a plugin changes in a preset.
+
+Every option has one dotted key, `namespace.option`. Namespaces: `run`, `split`, `base`, `dataset`,
+`model`, `attack`, `retrain` (the retraining of every defense that retrains) and the name of each
+defense.
+"""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+
+from benchmark.errors import UserError
+from benchmark.specs import Options
+
+Layer = Mapping[str, Any]
+"""Dotted option keys without the namespace → values."""
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class SplitOptions(Options):
+    """How the test images are divided (supplement, C)."""
+
+    defense_fraction: float = Field(
+        0.8, gt=0, lt=1, description="part of the test images given to the defense"
+    )
+
+
+class RunOptions(Options):
+    """How jobs are run; none of these decides a number but the threads' rounding."""
+
+    threads: int = Field(1, ge=1, description="CPU threads of one attack or defense")
+    memory_mib: int | None = Field(
+        None, ge=64, description="memory limit of a defense; default: its share of this machine"
+    )
+    min_asr: float = Field(
+        0.9, ge=0, le=1, description="an attack below this ASR did not take and is not defended"
+    )
+
+
+def parse_sets(texts: Iterable[str]) -> dict[str, str]:
+    """Return `key=value` texts as a mapping; raises `UserError` for one that is no such text."""
+    sets = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or "." not in key:
+            raise UserError(f"--set {text!r} is not of the form namespace.option=value")
+        sets[key.strip()] = value.strip()
+    return sets
+
+
+def layer(sets: Mapping[str, Any], namespace: str) -> dict[str, Any]:
+    """Return the entries of `sets` below `namespace`, without it."""
+    prefix = namespace + "."
+    return {key[len(prefix) :]: value for key, value in sets.items() if key.startswith(prefix)}
+
+
+def check_namespaces(sets: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Raise `UserError` for a key whose namespace does not exist in this run."""
+    names = sorted(set(known))
+    for key in sets:
+        namespace = key.partition(".")[0]
+        if namespace not in names:
+            near = difflib.get_close_matches(namespace, names, n=2, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+            raise UserError(f"--set {key}: nothing in this run is called {namespace!r}", hint)
+
+
+def make_options(model: type[M], namespace: str, layers: Sequence[Layer]) -> M:
+    """Return validated options: the defaults, each of `layers` on top of the one before.
+
+    Raises `UserError` that names the key and says what is allowed.
+    """
+    merged: dict[str, Any] = {}
+    keys = option_keys(model)
+    for values in layers:
+        for key, value in values.items():
+            if key not in keys:
+                raise _unknown_key(f"{namespace}.{key}", [f"{namespace}.{name}" for name in keys])
+            _put(merged, key.split("."), _split(keys[key], value))
+    try:
+        return model.model_validate(merged)
+    except ValidationError as error:
+        raise UserError(_explain(namespace, error)) from error
+
+
+def option_keys(model: type[BaseModel]) -> dict[str, Any]:
+    """Return every dotted key of an options model with its type; groups are opened."""
+    keys: dict[str, Any] = {}
+    for name, info in model.model_fields.items():
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            keys |= {f"{name}.{key}": kind for key, kind in option_keys(inner).items()}
+        else:
+            keys[name] = inner
+    return keys
+
+
+def _split(kind: Any, value: Any) -> Any:
+    """Read `0.9,0.8` as a list where a tuple is wanted."""
+    if isinstance(value, str) and typing.get_origin(kind) in (tuple, list):
+        return [part.strip() for part in value.split(",")]
+    return value
+
+
+def _put(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    for name in path[:-1]:
+        tree = tree.setdefault(name, {})
+    tree[path[-1]] = value
+
+
+def _unknown_key(key: str, known: Sequence[str]) -> UserError:
+    near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known) or 'none'}"
+    return UserError(f"unknown option {key!r}", hint)
+
+
+def _explain(namespace: str, error: ValidationError) -> str:
+    """Return the first complaint as one line: key, value, what is wrong."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join([namespace, *(str(part) for part in first["loc"])])
+    message = first["msg"].removeprefix("Value error, ")
+    given = first["input"]
+    shown = "" if isinstance(given, dict) else f" = {given!r}"
+    return f"{key}{shown}: {message[0].lower()}{message[1:]}"

@@ -1,0 +1,267 @@
+"""Carry out one job in a trusted process: start the sandbox, reload and score what it wrote."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from benchmark import scoring
+from benchmark.environment import hardware
+from benchmark.errors import JobFault, UserError
+from benchmark.jobs import BaseJob, Cost, Job, Report, Setup, TrialJob, VictimJob, parse_job
+from benchmark.primitives import predict
+from benchmark.sandbox.child import die_with
+from benchmark.sandbox.files import JobFolder, Request
+from benchmark.sandbox.launch import Exit, adopt_orphans, launch
+from benchmark.store.artifacts import ArtifactStore
+from benchmark.types import Knowledge
+
+
+def start_worker(driver: int) -> None:
+    """Prepare a process for `perform`: ignore the terminal's Ctrl-C, end with the driver."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: _end())
+    die_with(driver)
+    adopt_orphans()
+
+
+def _end() -> None:
+    for child in psutil.Process().children(recursive=True):
+        child.kill()
+    os._exit(1)
+
+
+def perform(text: str, progress: str) -> str:
+    """Carry out the job of a JSON text and return its report as JSON.
+
+    `progress` is the file in which the driver looks for the job's latest step.
+    """
+    job = parse_job(text)
+    torch.set_num_threads(job.setup.threads)
+    with tempfile.TemporaryDirectory(prefix="bench-job-", ignore_cleanup_errors=True) as root:
+        folder = JobFolder(Path(root))
+        folder.create()
+        link = Path(progress)
+        link.write_text(str(folder.progress), encoding="utf-8")
+        try:
+            report = _carry_out(job, folder)
+        finally:
+            link.unlink(missing_ok=True)
+    return report.model_dump_json()
+
+
+def _carry_out(job: Job, folder: JobFolder) -> Report:
+    """Run the job's plugin and turn every fault of it into a failed report."""
+    exit_: Exit | None = None
+    cost = Cost()
+    try:
+        _fill_inbox(job, folder)
+        started = time.monotonic()
+        setup = job.setup
+        exit_ = launch(
+            folder,
+            threads=setup.threads,
+            timeout_s=setup.timeout_s,
+            memory_mib=setup.memory_mib,
+        )
+        cost = Cost(seconds=time.monotonic() - started, peak_memory_mib=exit_.peak_memory_mib)
+        result = _result(folder, exit_)
+        cost = _cost(result, exit_)
+        found = _measure(job, folder, result)
+        status, error = "done", ""
+    except (JobFault, UserError) as fault:
+        status, error, found = "failed", str(fault), {}
+    return Report.model_validate(
+        {
+            "id": job.id,
+            "status": status,
+            "error": error,
+            "cost": cost,
+            "log": exit_.log if exit_ else "",
+            "series": _series(folder),
+            "environment": hardware(job.setup.device, job.setup.threads),
+            **found,
+        }
+    )
+
+
+def _fill_inbox(job: Job, folder: JobFolder) -> None:
+    """Write what the plugin is given, and nothing else."""
+    setup, artifacts = job.setup, ArtifactStore(Path(job.setup.out))
+    shared: dict[str, Any] = {
+        "info": setup.dataset.info,
+        "mean": setup.dataset.mean,
+        "std": setup.dataset.std,
+        "model": setup.model,
+        "device": setup.device,
+        "threads": setup.threads,
+        "seed": job.seed,
+        "seconds": setup.timeout_s,
+    }
+    match job:
+        case BaseJob():
+            request = Request(task="base", recipe=job.recipe, train=setup.dataset, **shared)
+        case VictimJob():
+            _give_model(job.artifact, artifacts, folder)
+            request = Request(
+                task="attack",
+                plugin=job.attack,
+                instance=job.instance,
+                train=setup.dataset,
+                **shared,
+            )
+        case TrialJob():
+            request = Request(
+                task="repair", plugin=job.defense, **shared, **_granted(job, artifacts, folder)
+            )
+    (folder.inbox / "request.json").write_text(request.model_dump_json(), encoding="utf-8")
+
+
+def _granted(job: TrialJob, artifacts: ArtifactStore, folder: JobFolder) -> dict[str, Any]:
+    """Return, and write, exactly what the defense declared that it needs."""
+    needs, fields = set(job.needs), {}
+    if Knowledge.WEIGHTS in needs:
+        _give_model(job.artifact, artifacts, folder)
+    if Knowledge.CLEAN_IMAGES in needs:
+        clean = scoring.defense_images(job.setup.dataset, job.split)
+        save_file(
+            {"images": clean.images.contiguous(), "labels": clean.labels.contiguous()},
+            folder.inbox / "clean.safetensors",
+        )
+    if Knowledge.TRIGGER_SIZE in needs:
+        fields["trigger_size"] = job.instance.trigger.size
+    if Knowledge.TARGET_CLASS in needs:
+        fields["target"] = job.instance.target
+    if Knowledge.TRIGGER_PIXELS in needs:
+        fields["trigger"] = job.instance.trigger.pixels
+    return fields
+
+
+def _give_model(name: str, artifacts: ArtifactStore, folder: JobFolder) -> None:
+    (folder.inbox / "model.safetensors").write_bytes(artifacts.read(name))
+
+
+def _result(folder: JobFolder, exit_: Exit) -> dict[str, Any]:
+    """Return the small part of the outcome, or raise `JobFault` with the reason that there is none.
+
+    An exit status of 0 without a result is a plugin that ended the process itself.
+    """
+    error = folder.outbox / "error.txt"
+    if error.exists() and not exit_.killed:
+        raise JobFault(error.read_text("utf-8", errors="replace"))
+    if exit_.reason:
+        raise JobFault(exit_.reason)
+    try:
+        result: dict[str, Any] = json.loads((folder.outbox / "result.json").read_text("utf-8"))
+    except (OSError, ValueError) as fault:
+        raise JobFault("the process ended before it returned a result") from fault
+    if not result["models"]:
+        raise JobFault("the outcome holds no model")
+    return result
+
+
+def _cost(result: dict[str, Any], exit_: Exit) -> Cost:
+    return Cost(
+        seconds=result["seconds"],
+        peak_memory_mib=max(exit_.peak_memory_mib, result["device_memory_mib"]),
+        forward_images=result["forward_images"],
+        backward_images=result["backward_images"],
+    )
+
+
+def _series(folder: JobFolder) -> list[dict[str, Any]]:
+    try:
+        lines = (folder.outbox / "series.jsonl").read_text("utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+    except (OSError, ValueError):
+        return []
+
+
+def _measure(job: Job, folder: JobFolder, result: dict[str, Any]) -> dict[str, Any]:
+    match job:
+        case BaseJob():
+            return _measure_base(job, folder)
+        case VictimJob():
+            return _measure_victim(job, folder)
+        case TrialJob():
+            return _measure_trial(job, folder, result)
+
+
+def _measure_base(job: BaseJob, folder: JobFolder) -> dict[str, Any]:
+    """Keep the base model; its accuracy is on all test images."""
+    model = scoring.open_model(job.setup, folder.model(0))
+    test = scoring.test_images(job.setup.dataset)
+    answers = predict(model, test.images.to(job.setup.device)).cpu()
+    accuracy = scoring.rate(answers == test.labels)
+    return {"artifacts": (_keep(job.setup, folder),), "before": {"clean_accuracy": accuracy}}
+
+
+def _measure_victim(job: VictimJob, folder: JobFolder) -> dict[str, Any]:
+    model = scoring.open_model(job.setup, folder.model(0))
+    labels = scoring.scoring_images(job.setup.dataset, job.split).labels
+    found = scoring.answers(model, job.setup, job.split, job.instance)
+    numbers = scoring.victim_numbers(found, labels, job.instance.target)
+    return {"artifacts": (_keep(job.setup, folder),), "before": numbers}
+
+
+def _measure_trial(job: TrialJob, folder: JobFolder, result: dict[str, Any]) -> dict[str, Any]:
+    """Score each repaired model as reloaded from its file, beside the victim."""
+    setup, split, instance = job.setup, job.split, job.instance
+    labels = scoring.scoring_images(setup.dataset, split).labels
+    artifacts = ArtifactStore(Path(setup.out))
+    victim = scoring.open_model(setup, artifacts.path(job.artifact))
+    before = scoring.answers(victim, setup, split, instance)
+    paths = [folder.model(number) for number in range(result["models"])]
+    after = [
+        scoring.answers(scoring.open_model(setup, path), setup, split, instance) for path in paths
+    ]
+    recovered = scoring.Recovered(_triggers(folder, instance.trigger.size), result["target"])
+    scored = scoring.score(job.metrics, before, after, labels, instance.target, recovered)
+    kept = {}
+    if recovered.triggers is not None:
+        kept["triggers_artifact"] = artifacts.add(folder.outbox / "triggers.safetensors")
+    return {
+        "artifacts": tuple(_digest(path) for path in paths),
+        "before": scoring.victim_numbers(before, labels, instance.target),
+        "metrics": scored.metrics,
+        "spread": scored.spread,
+        "empty": scored.empty,
+        "recovered_target": result["target"],
+        **kept,
+    }
+
+
+def _triggers(folder: JobFolder, size: tuple[int, int]) -> torch.Tensor | None:
+    """Return the triggers that the defense recovered; `JobFault` if they are no triggers."""
+    path = folder.outbox / "triggers.safetensors"
+    if not path.exists():
+        return None
+    try:
+        triggers = load_file(path)["triggers"]
+    except (SafetensorError, OSError, KeyError) as error:
+        raise JobFault(f"the recovered triggers cannot be read: {error}") from error
+    if triggers.ndim != 4 or triggers.shape[1] != 3:
+        raise JobFault(f"recovered triggers have shape {tuple(triggers.shape)}, not (n, 3, h, w)")
+    if not bool(torch.isfinite(triggers).all()):
+        raise JobFault("recovered triggers hold values that are not finite")
+    return triggers
+
+
+def _keep(setup: Setup, folder: JobFolder) -> str:
+    return ArtifactStore(Path(setup.out)).add(folder.model(0))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

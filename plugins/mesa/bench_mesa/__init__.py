@@ -1,0 +1,1 @@
+"""MESA: defend by modelling the whole distribution of triggers (Qiao, Yang, Li, NeurIPS 2019)."""

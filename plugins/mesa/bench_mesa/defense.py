@@ -1,0 +1,98 @@
+"""MESA as a defense: fit the staircase to the backdoor, retrain with samples of it."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from bench_mesa.options import MesaOptions
+from bench_mesa.staircase import Staircase, Testing
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from benchmark.api import Outcome, View
+from benchmark.context import RunContext
+from benchmark.primitives import batch_indices, fine_tune, frozen, random_places, stamp, to_unit
+
+
+class Mesa:
+    """The defense (supplement, C 1 and 2)."""
+
+    def __init__(self, options: MesaOptions) -> None:
+        self.options = options
+
+    def repair(self, view: View, run: RunContext) -> Outcome:
+        """Search the trigger distribution, then retrain with one drawn trigger an epoch."""
+        staircase = self._search(view, run)
+        size = view.trigger_size
+        retraining = self._draw(staircase, size)
+        model = fine_tune(
+            copy.deepcopy(view.model),
+            view.clean,
+            self.options.retrain,
+            run,
+            trigger_of_epoch=lambda epoch: retraining[epoch % len(retraining)],
+            stage="retrain",
+        )
+        kept = staircase.sample(self.options.keep_triggers).reshape(-1, 3, *size)
+        return Outcome([model], triggers=kept)
+
+    def _search(self, view: View, run: RunContext) -> Staircase:
+        """Fit one sub-model a level, all in one pass over the frozen classifier."""
+        options = self.options
+        height, width = view.trigger_size
+        classifier = frozen(view.model, run.meter)
+        with run.seeded("staircase"):
+            staircase = Staircase(
+                3 * height * width, options.levels, options, run.generator("noise")
+            )
+        order = run.generator("search")
+        count = view.clean.images.shape[0]
+        for epoch in range(options.epochs):
+            sums = torch.zeros(4, len(options.levels), device=run.device)
+            for index in batch_indices(count, options.batch_size, order):
+                if len(index) < 2:  # batch norm cannot normalise a single point
+                    continue
+                place = random_places(1, view.info.image_size, (height, width), order)
+                images = to_unit(view.clean.images[index])
+                testing = attack_rate(classifier, images, place, view.target, (height, width))
+                sums += staircase.step(testing, len(index)).stacked() * len(index)
+            self._record(run, epoch, sums / count)
+            run.progress(epoch + 1, options.epochs, "search")
+        return staircase
+
+    def _record(self, run: RunContext, epoch: int, means: Float[Tensor, "4 stack"]) -> None:
+        """Keep the epoch's diagnostics, one row a sub-model."""
+        for level, column in zip(self.options.levels, means.T.tolist(), strict=True):
+            names = ("hinge", "information", "asr", "saturated")
+            run.record("search", epoch=epoch, level=level, **dict(zip(names, column, strict=True)))
+
+    def _draw(
+        self, staircase: Staircase, size: tuple[int, int]
+    ) -> Float[Tensor, "count 3 height width"]:
+        """Return the retraining triggers: `samples` of each sub-model, in the order of levels."""
+        drawn = staircase.sample(max(self.options.samples))
+        chosen = [drawn[i, :number] for i, number in enumerate(self.options.samples)]
+        return torch.cat(chosen).reshape(-1, 3, *size)
+
+
+def attack_rate(
+    classifier: nn.Module,
+    images: Float[Tensor, "batch 3 height width"],
+    place: Float[Tensor, "1 2"],
+    target: int,
+    size: tuple[int, int],
+) -> Testing:
+    """Return F: the target's softmax probability, one image and one trigger a sample.
+
+    Every sub-model's triggers are stamped on the same images at the same place.
+    """
+
+    def testing(points: Float[Tensor, "stack batch dimension"]) -> Float[Tensor, "stack batch"]:
+        stack, batch = points.shape[:2]
+        triggers = points.reshape(stack * batch, 3, *size)
+        canvas = images.repeat(stack, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+        logits = classifier(stamp(canvas, triggers, place))
+        return logits.softmax(dim=1)[:, target].reshape(stack, batch)
+
+    return testing

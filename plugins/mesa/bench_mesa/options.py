@@ -1,0 +1,52 @@
+"""Options of MESA; the defaults are the paper's (supplement, C 1)."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from benchmark.api import FineTune, Options
+
+
+class SearchOptions(Options):
+    """How the sub-models of the staircase are fitted."""
+
+    noise: int = Field(64, ge=1, description="dimensions of the uniform input noise")
+    hidden: int = Field(512, ge=1, description="width of generator; the paper: 2048 on CIFAR-100")
+    statistic_hidden: int = Field(512, ge=1, description="width of the statistic network")
+    slope: float = Field(0.2, ge=0, lt=1, description="negative slope of the leaky ReLUs")
+    alpha: float = Field(
+        0.1, ge=0, description="weight of the mutual information; the paper: 0.1 to 1 all work"
+    )
+    lr: float = Field(2e-4, gt=0, description="learning rate of Adam, for both networks")
+    adam_beta1: float = Field(0.9, ge=0, lt=1, description="Adam's first moment decay")
+    adam_beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second moment decay")
+    mean_rate: float = Field(
+        0.01, gt=0, le=1, description="rate of the moving average that corrects the MI gradient"
+    )
+
+
+class MesaOptions(SearchOptions):
+    """Options of `mesa`."""
+
+    levels: tuple[float, ...] = Field(
+        (0.9, 0.8, 0.5), min_length=1, description="β of each sub-model, in (0, 1]"
+    )
+    samples: tuple[int, ...] = Field(
+        (4, 3, 3), min_length=1, description="triggers drawn from each sub-model for retraining"
+    )
+    epochs: int = Field(50, ge=1, description="passes over the clean images in the search")
+    batch_size: int = Field(128, ge=2, description="images a search step, for each sub-model")
+    keep_triggers: int = Field(64, ge=1, description="generated triggers kept with the trial")
+    retrain: FineTune = Field(default_factory=FineTune, description="the retraining's settings")
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if any(not 0 < level <= 1 for level in self.levels):
+            raise ValueError("levels must lie in (0, 1]")
+        if len(self.samples) != len(self.levels):
+            raise ValueError("samples needs one number for each of levels")
+        if min(self.samples) < 0 or not sum(self.samples):
+            raise ValueError("samples must not be negative and not all zero")
+        return self

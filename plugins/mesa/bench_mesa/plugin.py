@@ -1,0 +1,40 @@
+"""What `mesa` is, without importing torch."""
+
+from __future__ import annotations
+
+from bench_mesa.options import MesaOptions
+from benchmark.api import DefenseSpec, Knowledge, Output, hookimpl, lazy
+
+PRESETS = {
+    # Fewer passes than the paper's 50: two CPU cores, two minutes or three hours.
+    "quick": {"epochs": 10},
+    "cifar10-cpu": {"epochs": 10},
+    "cifar100-rgb": {"hidden": 2048},
+}
+
+
+@hookimpl
+def bench_defenses() -> list[DefenseSpec]:
+    """Offer MESA."""
+    return [
+        DefenseSpec(
+            name="mesa",
+            version="1",
+            summary="model the distribution of triggers with max-entropy generators, "
+            "retrain with samples of it",
+            factory=lazy("bench_mesa.defense:Mesa"),
+            options=MesaOptions,
+            needs=frozenset(
+                {
+                    Knowledge.WEIGHTS,
+                    Knowledge.CLEAN_IMAGES,
+                    Knowledge.TRIGGER_SIZE,
+                    Knowledge.TARGET_CLASS,
+                }
+            ),
+            gives=frozenset({Output.MODEL, Output.TRIGGERS}),
+            paper="Qiao, Yang, Li: Defending Neural Backdoors via Generative Distribution "
+            "Modeling, NeurIPS 2019, arXiv 1910.04749",
+            presets=PRESETS,
+        )
+    ]

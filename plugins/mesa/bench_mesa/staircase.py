@@ -1,0 +1,96 @@
+"""The max-entropy staircase approximator: it knows nothing of images (supplement, A).
+
+Sub-model i maximises entropy where a testing function F exceeds its level βᵢ. All sub-models are
+fitted together, in one pass over F.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from bench_mesa.information import DonskerVaradhan
+from bench_mesa.networks import Generators, Statistics
+from bench_mesa.options import SearchOptions
+from jaxtyping import Float
+from torch import Tensor
+
+Testing = Callable[[Float[Tensor, "stack batch dimension"]], Float[Tensor, "stack batch"]]
+"""A differentiable testing function: points in [0, 1] to values in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """Means over a step's batch, one for each sub-model; still on the device."""
+
+    hinge: Float[Tensor, " stack"]
+    information: Float[Tensor, " stack"]
+    value: Float[Tensor, " stack"]
+    saturated: Float[Tensor, " stack"]
+
+    def stacked(self) -> Float[Tensor, "4 stack"]:
+        """Return hinge, information (nats), testing value and saturated fraction as one tensor."""
+        return torch.stack([self.hinge, self.information, self.value, self.saturated])
+
+
+class Staircase:
+    """A stack of generators, one a level, with the networks that estimate their information.
+
+    Layers are initialised from torch's global generator (seed it); noise is drawn from
+    `generator`.
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        levels: Sequence[float],
+        options: SearchOptions,
+        generator: torch.Generator,
+    ) -> None:
+        device, stack = generator.device, len(levels)
+        self.levels = torch.tensor(levels, device=device)
+        self._options, self._generator = options, generator
+        self.generators = Generators(stack, dimension, options).to(device)
+        self.statistics = Statistics(stack, dimension, options).to(device)
+        self._information = DonskerVaradhan(stack, options.mean_rate, device)
+        parameters = [*self.generators.parameters(), *self.statistics.parameters()]
+        betas = (options.adam_beta1, options.adam_beta2)
+        self._optimiser = torch.optim.Adam(parameters, options.lr, betas)
+
+    def step(self, testing: Testing, batch: int) -> StepReport:
+        """Take one step on max(0, β - F(G(z))) - α·Î(G(z); z) for every sub-model.
+
+        Both networks raise Î, so one backward pass serves both; sub-models share no weights, so
+        their losses may be added.
+        """
+        self.generators.train()
+        noise, other = self._noise(batch), self._noise(batch)
+        points = self.generators(noise)
+        values = testing(points)
+        gap = self.levels[:, None] - values
+        hinge = gap.clamp_min(0).mean(dim=1)
+        surrogate, information = self._information(
+            self.statistics(points, noise), self.statistics(points, other)
+        )
+        loss = (hinge - self._options.alpha * surrogate).sum()
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+        return StepReport(
+            hinge.detach(),
+            information,
+            values.detach().mean(dim=1),
+            (gap.detach() <= 0).float().mean(dim=1),
+        )
+
+    @torch.no_grad()
+    def sample(self, count: int) -> Float[Tensor, "stack count dimension"]:
+        """Draw `count` points in (0, 1) from every sub-model, with running batch-norm means."""
+        self.generators.eval()
+        return self.generators(self._noise(count))
+
+    def _noise(self, batch: int) -> Float[Tensor, "stack batch noise"]:
+        """Draw uniform noise in [0, 1)."""
+        shape = (len(self.levels), batch, self._options.noise)
+        return torch.rand(shape, generator=self._generator, device=self._generator.device)

@@ -1,0 +1,1 @@
+"""The ideal oracle: retrain with the attacker's own trigger."""

@@ -1,0 +1,83 @@
+"""Pixel-space trigger inversion (supplement of Qiao, Yang, Li, NeurIPS 2019, C 3)."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from bench_pixel_baseline.plugin import PixelOptions
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from benchmark.api import Outcome, View
+from benchmark.context import RunContext
+from benchmark.primitives import batch_indices, fine_tune, frozen, random_places, stamp, to_unit
+
+
+class PixelBaseline:
+    """Search several single patterns, retrain one model with each."""
+
+    def __init__(self, options: PixelOptions) -> None:
+        self.options = options
+
+    def repair(self, view: View, run: RunContext) -> Outcome:
+        """Return one repaired model a pattern."""
+        patterns = self._search(view, run)
+        models = [
+            fine_tune(
+                copy.deepcopy(view.model),
+                view.clean,
+                self.options.retrain,
+                run,
+                trigger_of_epoch=lambda _epoch, pattern=pattern: pattern,
+                stage=f"retrain {number + 1} of {len(patterns)}",
+            )
+            for number, pattern in enumerate(patterns)
+        ]
+        return Outcome(models, triggers=patterns)
+
+    def _search(self, view: View, run: RunContext) -> Float[Tensor, "patterns 3 height width"]:
+        """Search all patterns in one pass: each step is one batch through one frozen classifier.
+
+        The patterns' losses are added, so each has the gradient that it would have alone. Pixels
+        are clipped to [0, 1] after every step, since an image can hold nothing else.
+        """
+        options, (height, width) = self.options, view.trigger_size
+        classifier = frozen(view.model, run.meter)
+        order = run.generator("search")
+        shape = (options.patterns, 3, height, width)
+        patterns = torch.rand(shape, generator=order, device=run.device).requires_grad_()
+        optimiser = torch.optim.SGD([patterns], options.lr, options.momentum)
+        count = view.clean.images.shape[0]
+        for epoch in range(options.epochs):
+            total = torch.zeros(options.patterns, device=run.device)
+            for index in batch_indices(count, options.batch_size, order):
+                place = random_places(1, view.info.image_size, (height, width), order)
+                images = to_unit(view.clean.images[index])
+                losses = target_losses(classifier, images, patterns, place, view.target)
+                optimiser.zero_grad(set_to_none=True)
+                losses.sum().backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                with torch.no_grad():
+                    patterns.clamp_(0, 1)
+                total += losses.detach() * len(index)
+            for number, loss in enumerate((total / count).tolist()):
+                run.record("search", epoch=epoch, pattern=number, loss=loss)
+            run.progress(epoch + 1, options.epochs, "search")
+        return patterns.detach()
+
+
+def target_losses(
+    classifier: nn.Module,
+    images: Float[Tensor, "batch 3 height width"],
+    patterns: Float[Tensor, "patterns 3 patch_height patch_width"],
+    place: Float[Tensor, "1 2"],
+    target: int,
+) -> Float[Tensor, " patterns"]:
+    """Return each pattern's mean cross entropy toward `target` on the same stamped images."""
+    count, batch = patterns.shape[0], images.shape[0]
+    canvas = images.repeat(count, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+    logits = classifier(stamp(canvas, patterns.repeat_interleave(batch, dim=0), place))
+    labels = torch.full((count * batch,), target, device=images.device)
+    losses = nn.functional.cross_entropy(logits, labels, reduction="none")
+    return losses.reshape(count, batch).mean(dim=1)
