@@ -17,7 +17,7 @@ def train_base(model: nn.Module, data: ImageSet, recipe: BaseRecipe, run: RunCon
     Weights are initialised by the caller. Cost: one forward and backward pass an image and epoch.
     """
     generator = run.generator("base")
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(
         _decayed(model, recipe.weight_decay), recipe.lr, recipe.momentum, nesterov=True
     )

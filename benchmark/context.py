@@ -35,7 +35,7 @@ class Meter:
         count = logits.shape[0]
         self.forward_images += count
         if logits.requires_grad:
-            logits.register_hook(lambda _grad: self._count_backward(count))
+            logits.register_hook(lambda _grad: self._count_backward(count))  # type: ignore[no-untyped-call]
 
     def _count_backward(self, count: int) -> None:
         self.backward_images += count

@@ -137,11 +137,26 @@ class View:
     granted: dict[str, object] = field(repr=False)
 
     if TYPE_CHECKING:
-        model: nn.Module
-        clean: ImageSet
-        trigger_size: tuple[int, int]
-        target: int
-        trigger: Float[Tensor, "3 height width"]
+
+        @property
+        def model(self) -> nn.Module:
+            """The backdoored classifier."""
+
+        @property
+        def clean(self) -> ImageSet:
+            """The clean images."""
+
+        @property
+        def trigger_size(self) -> tuple[int, int]:
+            """Height and width."""
+
+        @property
+        def target(self) -> int:
+            """The target class."""
+
+        @property
+        def trigger(self) -> Float[Tensor, "3 height width"]:
+            """The trigger's pixels."""
 
     def __getattr__(self, name: str) -> object:
         granted = self.__dict__.get("granted", {})

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """The request cannot be carried out; the command line prints one line and exits with status 2."""
+    """The request cannot be carried out; the command line prints one line, exits 2."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message if not hint else f"{message} ({hint})")

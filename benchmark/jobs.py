@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from benchmark.data import PreparedDataset
+from benchmark.loading.origin import Kind
 from benchmark.recipe import BaseRecipe
 from benchmark.types import AttackInstance
 
@@ -20,7 +21,7 @@ class Message(BaseModel):
 class Component(Message):
     """A plugin's spec and the options to build it with, found again by where it came from."""
 
-    kind: str
+    kind: Kind
     name: str
     version: str
     origin: dict[str, Any]

@@ -6,8 +6,10 @@ recipe and seed; a victim also the attack, its trigger and target; a trial also 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmark.config import Chosen, Config
@@ -73,12 +75,16 @@ def make_plan(config: Config, dataset: PreparedDataset, machine: Machine) -> Pla
 
 def _part(chosen: Chosen) -> dict[str, Any]:
     """Return what of a component decides numbers."""
-    spec = chosen.spec
-    return {
+    spec, origin = chosen.spec, chosen.found.origin
+    part = {
         "name": spec.name,
         "version": spec.version,
         "options": deciding_options(chosen.options),
     }
+    if origin.kind == "file":
+        # Somebody who edits one file does not think of raising its version.
+        part["file"] = hashlib.sha256(Path(origin.path).read_bytes()).hexdigest()
+    return part
 
 
 @dataclass(frozen=True)
@@ -239,6 +245,4 @@ def _seed_note(seed: int) -> str:
 
 def trial_record(planned: Planned, **found: Any) -> TrialRecord:
     """Return the record of a planned trial with what was found."""
-    return TrialRecord(
-        trial=planned.job.id, payload=planned.payload, **{**planned.facts, **found}
-    )
+    return TrialRecord(trial=planned.job.id, payload=planned.payload, **{**planned.facts, **found})

@@ -240,9 +240,7 @@ def missing_jobs(plan: Plan, store: Store, rerun: Rerun) -> set[str]:
     """
     statuses = store.statuses(planned.job.id for planned in plan.trials)
     needed = {
-        planned.job.id
-        for planned in plan.trials
-        if _wanted(statuses.get(planned.job.id), rerun)
+        planned.job.id for planned in plan.trials if _wanted(statuses.get(planned.job.id), rerun)
     }
     artifacts = ArtifactStore(store.out)
     for planned in reversed(plan.jobs):  # trials stand behind their victim, victims behind bases

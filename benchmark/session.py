@@ -6,7 +6,7 @@ import os
 import secrets
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -188,7 +188,7 @@ def _describe(plan: Plan, options: Options) -> None:
     if (options.out / "results.sqlite").exists():
         store = Store.open(options.out, write=False)
     needed = {planned.job.id for planned in plan.jobs}
-    skips = {}
+    skips: Mapping[str, int] = {}
     if store:
         needed = missing_jobs(plan, store, options.rerun)
         skips = will_skip(plan, store, needed)

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from benchmark import scoring
+from benchmark.builtin.metrics import rate
 from benchmark.environment import hardware
 from benchmark.errors import JobFault, UserError
 from benchmark.jobs import BaseJob, Cost, Job, Report, Setup, TrialJob, VictimJob, parse_job
@@ -130,7 +131,8 @@ def _fill_inbox(job: Job, folder: JobFolder) -> None:
 
 def _granted(job: TrialJob, artifacts: ArtifactStore, folder: JobFolder) -> dict[str, Any]:
     """Return, and write, exactly what the defense declared that it needs."""
-    needs, fields = set(job.needs), {}
+    needs = set(job.needs)
+    fields: dict[str, Any] = {}
     if Knowledge.WEIGHTS in needs:
         _give_model(job.artifact, artifacts, folder)
     if Knowledge.CLEAN_IMAGES in needs:
@@ -203,7 +205,7 @@ def _measure_base(job: BaseJob, folder: JobFolder) -> dict[str, Any]:
     model = scoring.open_model(job.setup, folder.model(0))
     test = scoring.test_images(job.setup.dataset)
     answers = predict(model, test.images.to(job.setup.device)).cpu()
-    accuracy = scoring.rate(answers == test.labels)
+    accuracy = rate(answers == test.labels)
     return {"artifacts": (_keep(job.setup, folder),), "before": {"clean_accuracy": accuracy}}
 
 

@@ -11,4 +11,4 @@ from benchmark.specs import Options
 class FineTuningOptions(Options):
     """Options of `fine_tuning`."""
 
-    retrain: FineTune = Field(default_factory=FineTune, description="the retraining's settings")
+    retrain: FineTune = Field(FineTune(), description="the retraining's settings")

@@ -54,9 +54,7 @@ class ResNet(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.linear = nn.Linear(width, classes)
 
-    def forward(
-        self, x: Float[Tensor, "batch 3 height width"]
-    ) -> Float[Tensor, "batch classes"]:
+    def forward(self, x: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
         """Return logits for normalised images."""
         x = self.blocks(self.relu(self.bn1(self.conv1(x))))
         return self.linear(self.pool(x).flatten(1))

@@ -50,9 +50,7 @@ class LocalExecutor:
         self._all.append(pool)
         return pool
 
-    def _hand_over(
-        self, pool: ProcessPoolExecutor, done: Future[str], outer: Future[str]
-    ) -> None:
+    def _hand_over(self, pool: ProcessPoolExecutor, done: Future[str], outer: Future[str]) -> None:
         error = done.exception()
         if isinstance(error, BrokenProcessPool):
             outer.set_exception(WorkerLost("the worker process died (killed, or out of memory)"))

@@ -1,5 +1,6 @@
 """What a plugin author builds on: stamping, training, prediction, frozen classifiers."""
 
+from benchmark.context import Meter, RunContext
 from benchmark.primitives.batches import Augment, batch_indices, normal_batch, to_unit
 from benchmark.primitives.finetune import fine_tune
 from benchmark.primitives.frozen import frozen
@@ -8,6 +9,8 @@ from benchmark.primitives.stamp import random_places, stamp
 
 __all__ = [
     "Augment",
+    "Meter",
+    "RunContext",
     "batch_indices",
     "fine_tune",
     "frozen",

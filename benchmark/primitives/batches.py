@@ -15,7 +15,7 @@ def batch_indices(
 ) -> Iterator[Int64[Tensor, " batch"]]:
     """Yield the indices 0 to `count`-1 in random order, `batch_size` at a time, the rest last."""
     order = torch.randperm(count, generator=generator, device=generator.device)
-    yield from order.split(batch_size)
+    yield from torch.split(order, batch_size)
 
 
 def to_unit(

@@ -37,7 +37,7 @@ def fine_tune(
     Cost: one forward and one backward pass an image and epoch.
     """
     generator = run.generator(stage)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(
         model.parameters(), options.lr, options.momentum, weight_decay=options.weight_decay
     )

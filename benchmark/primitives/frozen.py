@@ -25,5 +25,5 @@ def frozen(model: nn.Module, meter: Meter | None = None) -> nn.Module:
     except (torch.fx.proxy.TraceError, TypeError, ValueError, NotImplementedError):
         folded = source
     folded.requires_grad_(False)
-    folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    folded.to(memory_format=torch.channels_last)
     return meter.attach(folded) if meter else folded

@@ -27,6 +27,8 @@ def export(trials: Iterable[TrialRecord], format: str, file: Path) -> int:
         raise unknown_name("format", format, _WRITERS)
     _check(file)
     lines = [flatten(record) for record in trials]
+    if not lines:
+        raise UserError("no trials to write yet; start with: bench run --defense mesa")
     try:
         _write_whole(file, lambda unfinished: _WRITERS[format](lines, unfinished))
     except OSError as error:
@@ -98,7 +100,7 @@ def _arrow(values: list[Any], pa: Any) -> Any:
         return pa.array(plain, pa.float64())
     if len(kinds) > 1:
         plain = [v if v is None or isinstance(v, str) else json.dumps(v) for v in plain]
-    return pa.array(plain, pa.string() if not kinds else None)
+    return pa.array(plain, None if kinds else pa.float64())
 
 
 def _text_of_nested(value: Any) -> Any:

@@ -5,14 +5,21 @@ from __future__ import annotations
 import copy
 
 import torch
-from bench_mesa.options import MesaOptions
-from bench_mesa.staircase import Staircase, Testing
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from bench_mesa.options import MesaOptions
+from bench_mesa.staircase import Staircase, Testing
 from benchmark.api import Outcome, View
-from benchmark.context import RunContext
-from benchmark.primitives import batch_indices, fine_tune, frozen, random_places, stamp, to_unit
+from benchmark.primitives import (
+    RunContext,
+    batch_indices,
+    fine_tune,
+    frozen,
+    random_places,
+    stamp,
+    to_unit,
+)
 
 
 class Mesa:

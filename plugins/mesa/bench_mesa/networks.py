@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from bench_mesa.options import SearchOptions
-from bench_mesa.stacked import StackedBatchNorm, StackedLinear
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from bench_mesa.options import SearchOptions
+from bench_mesa.stacked import StackedBatchNorm, StackedLinear
 
 
 class Generators(nn.Module):

@@ -39,7 +39,7 @@ class MesaOptions(SearchOptions):
     epochs: int = Field(50, ge=1, description="passes over the clean images in the search")
     batch_size: int = Field(128, ge=2, description="images a search step, for each sub-model")
     keep_triggers: int = Field(64, ge=1, description="generated triggers kept with the trial")
-    retrain: FineTune = Field(default_factory=FineTune, description="the retraining's settings")
+    retrain: FineTune = Field(FineTune(), description="the retraining's settings")
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from bench_mesa.information import DonskerVaradhan
 from bench_mesa.networks import Generators, Statistics
 from bench_mesa.options import SearchOptions
-from jaxtyping import Float
-from torch import Tensor
 
 Testing = Callable[[Float[Tensor, "stack batch dimension"]], Float[Tensor, "stack batch"]]
 """A differentiable testing function: points in [0, 1] to values in [0, 1]."""

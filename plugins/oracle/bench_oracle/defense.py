@@ -5,10 +5,8 @@ from __future__ import annotations
 import copy
 
 from bench_oracle.plugin import OracleOptions
-
 from benchmark.api import Outcome, View
-from benchmark.context import RunContext
-from benchmark.primitives import fine_tune
+from benchmark.primitives import RunContext, fine_tune
 
 
 class Oracle:

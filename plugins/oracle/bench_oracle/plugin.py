@@ -10,7 +10,7 @@ from benchmark.api import DefenseSpec, FineTune, Knowledge, Options, Role, hooki
 class OracleOptions(Options):
     """Options of `oracle`; the defaults are the paper's (supplement, C 3)."""
 
-    retrain: FineTune = Field(default_factory=FineTune, description="the retraining's settings")
+    retrain: FineTune = Field(FineTune(), description="the retraining's settings")
 
 
 @hookimpl
@@ -23,9 +23,7 @@ def bench_defenses() -> list[DefenseSpec]:
             summary="retrain with the attacker's own trigger: the ceiling, never ranked",
             factory=lazy("bench_oracle.defense:Oracle"),
             options=OracleOptions,
-            needs=frozenset(
-                {Knowledge.WEIGHTS, Knowledge.CLEAN_IMAGES, Knowledge.TRIGGER_PIXELS}
-            ),
+            needs=frozenset({Knowledge.WEIGHTS, Knowledge.CLEAN_IMAGES, Knowledge.TRIGGER_PIXELS}),
             paper="the ideal case of Qiao, Yang, Li, NeurIPS 2019, arXiv 1910.04749",
             role=Role.ORACLE,
         )

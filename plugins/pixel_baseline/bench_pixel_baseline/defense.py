@@ -5,13 +5,20 @@ from __future__ import annotations
 import copy
 
 import torch
-from bench_pixel_baseline.plugin import PixelOptions
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from bench_pixel_baseline.plugin import PixelOptions
 from benchmark.api import Outcome, View
-from benchmark.context import RunContext
-from benchmark.primitives import batch_indices, fine_tune, frozen, random_places, stamp, to_unit
+from benchmark.primitives import (
+    RunContext,
+    batch_indices,
+    fine_tune,
+    frozen,
+    random_places,
+    stamp,
+    to_unit,
+)
 
 
 class PixelBaseline:
@@ -23,18 +30,25 @@ class PixelBaseline:
     def repair(self, view: View, run: RunContext) -> Outcome:
         """Return one repaired model a pattern."""
         patterns = self._search(view, run)
+        total = len(patterns)
         models = [
-            fine_tune(
-                copy.deepcopy(view.model),
-                view.clean,
-                self.options.retrain,
-                run,
-                trigger_of_epoch=lambda _epoch, pattern=pattern: pattern,
-                stage=f"retrain {number + 1} of {len(patterns)}",
-            )
-            for number, pattern in enumerate(patterns)
+            self._retrain(view, run, pattern, f"retrain {number} of {total}")
+            for number, pattern in enumerate(patterns, start=1)
         ]
         return Outcome(models, triggers=patterns)
+
+    def _retrain(
+        self, view: View, run: RunContext, pattern: Float[Tensor, "3 height width"], stage: str
+    ) -> nn.Module:
+        """Return a copy of the backdoored model, retrained with one pattern in every epoch."""
+        return fine_tune(
+            copy.deepcopy(view.model),
+            view.clean,
+            self.options.retrain,
+            run,
+            trigger_of_epoch=lambda _epoch: pattern,
+            stage=stage,
+        )
 
     def _search(self, view: View, run: RunContext) -> Float[Tensor, "patterns 3 height width"]:
         """Search all patterns in one pass: each step is one batch through one frozen classifier.

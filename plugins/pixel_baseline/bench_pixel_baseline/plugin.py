@@ -15,7 +15,7 @@ class PixelOptions(Options):
     lr: float = Field(0.1, gt=0, description="learning rate of SGD, for pixels in [0, 1]")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
     batch_size: int = Field(128, ge=1, description="images a search step, for each pattern")
-    retrain: FineTune = Field(default_factory=FineTune, description="the retraining's settings")
+    retrain: FineTune = Field(FineTune(), description="the retraining's settings")
 
 
 PRESETS = {
