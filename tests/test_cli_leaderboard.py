@@ -1,0 +1,136 @@
+"""`bench leaderboard`, `bench export` and `bench show` over a real results folder."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from benchmark.cli import export, leaderboard, show
+from benchmark.errors import UserError
+from benchmark.records import ModelRecord, TrialRecord
+from benchmark.store import Store
+
+
+def trial(identity: str, **fields) -> TrialRecord:
+    settings = {
+        **{"trial": identity, "group": "g", "variant_id": "v", "status": "done", "error": ""},
+        **{"dataset": "digits", "model": "small", "attack": "bw3x3", "trigger": "170"},
+        **{"defense": "mesa", "version": "1", "variant": "epochs=5", "setting": "quick"},
+        **{"knowledge": ("weights",), "role": "ranked", "victim": "victim1", "min_asr": 0.9},
+        **{"target": 7, "seed": 0, "asr_before": 0.987, "metrics": {"asr": 0.04}},
+    }
+    return TrialRecord(**settings | fields)
+
+
+@pytest.fixture
+def bench():
+    app = typer.Typer()
+    for module in (leaderboard, export, show):
+        module.register(app)
+
+    def call(*arguments):
+        result = CliRunner().invoke(app, [str(a) for a in arguments])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.stdout
+
+    return call
+
+
+@pytest.fixture
+def out(tmp_path):
+    folder = tmp_path / "bench results, ü"
+    with Store.open(folder, write=True, create=True) as store:
+        weights = store.artifacts.add(b"weights")
+        made = ModelRecord("victim1", "victim", "done", "", "digits", "small", 0, artifact=weights)
+        store.put_model(made)
+        log = "".join(f"epoch {n}\n" for n in range(50)) + "\x1b[31mred\n"
+        store.put_trial(
+            trial("ab1", artifacts=(weights, "0" * 64), log=log, environment={"gpu": {"n": 0}})
+        )
+        store.put_trial(trial("ab2", status="failed", error="ran past 600 s", metrics={}))
+    return folder
+
+
+def test_leaderboard_prints_a_table_by_default(bench, out):
+    text = bench("leaderboard", "--out", out)
+    assert "digits · small · bw3x3 · quick" in text
+    assert "98.7 → 4.0" in text
+
+
+def test_leaderboard_prints_nothing_but_json(bench, out):
+    (row,) = json.loads(bench("leaderboard", "--out", out, "--format", "json"))
+    assert (row["defense"], row["trials"], row["failed"]) == ("mesa", 2, 1)
+
+
+@pytest.mark.parametrize("format", ["csv", "markdown", "latex"])
+def test_leaderboard_prints_the_other_formats(bench, out, format):
+    assert "mesa" in bench("leaderboard", "--out", out, "--format", format)
+
+
+def test_export_writes_the_file(bench, out, tmp_path):
+    file = tmp_path / "x.jsonl"
+    assert bench("export", "--out", out, "--format", "jsonl", "-o", file) == ""
+    assert [json.loads(line)["trial"] for line in file.open()] == ["ab1", "ab2"]
+
+
+def test_show_tells_everything(bench, out):
+    text = bench("show", "ab1", "--out", out)
+    for told in (
+        *("bw3x3, trigger 170, target class 7", "mesa 1 (ranked)", "epochs=5", "weights"),
+        *("0.9870 before, 0.0400 after", "gpu.n", "last 20 of 51 lines", "epoch 49"),
+        *("0" * 64 + ".safetensors (missing)", "\\x1b[31mred"),
+    ):
+        assert told in text, told
+    assert "epoch 30\n" not in text
+    assert "ran past 600 s" in bench("show", "ab2", "--out", out)
+
+
+def test_show_notices_a_damaged_artifact(bench, out):
+    (path,) = (out / "artifacts").glob("*/*")
+    path.write_bytes(b"other")
+    assert f"{path} (damaged)" in bench("show", "ab1", "--out", out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["leaderboard", "--format", "jason"], "unknown format 'jason' .did you mean json"),
+        (["export", "--format", "xls", "-o", "x"], "unknown format 'xls'"),
+        (["show", "ab"], "2 trials start with 'ab', such as ab1, ab2; say more"),
+        (["show", "zz"], "no trial 'zz' in"),
+    ],
+)
+def test_wrong_requests_are_said_in_a_line(bench, out, arguments, message):
+    with pytest.raises(UserError, match=message):
+        bench(*arguments, "--out", out)
+
+
+@pytest.mark.parametrize(
+    "command", [["leaderboard"], ["export", "--format", "csv", "-o", "x"], ["show", "a"]]
+)
+def test_a_folder_without_results_is_said(bench, tmp_path, command):
+    with pytest.raises(UserError, match=r"no results in .*; start with: bench run --defense mesa"):
+        bench(*command, "--out", tmp_path / "none")
+    Store.open(tmp_path / "empty", write=True, create=True).close()
+    with pytest.raises(UserError, match=r"no results in|no trial"):
+        bench(*command, "--out", tmp_path / "empty")
+
+
+def test_importing_the_commands_imports_nothing_heavy():
+    code = (
+        "import sys, benchmark.cli.leaderboard, benchmark.cli.export, benchmark.cli.show;"
+        "print([m for m in ('torch', 'pandas', 'numpy', 'sqlite3', 'pyarrow', 'rich.table')"
+        " if m in sys.modules])"
+    )
+    root = Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"

@@ -1,0 +1,193 @@
+"""The figures of a leaderboard against plain loops and textbook formulas."""
+
+import math
+import random
+import statistics
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmark.identity import derive_seed
+from benchmark.report.bootstrap import RESAMPLES, intervals
+from benchmark.report.leaderboard import leaderboard
+
+DEFAULTS = {
+    **{"group": "g", "variant_id": "mesa", "status": "done", "dataset": "digits", "model": "small"},
+    **{"attack": "bw3x3", "trigger": "0", "target": 0, "defense": "mesa", "version": "1"},
+    **{"variant": "", "setting": "quick", "knowledge": ("weights",), "role": "ranked", "seed": 0},
+    **{"victim": "", "min_asr": 0.9, "repeats": 1, "asr_before": 0.99, "asr_after": 0.05},
+    **{"asr_after_std": math.nan, "asr_after_max": math.nan, "base_clean_accuracy": 0.95},
+    **{"clean_accuracy_before": 0.94, "clean_accuracy_after": 0.93, "der": 0.9, "seconds": 2.0},
+    **{"robust_accuracy_before": 0.0, "robust_accuracy_after": 0.9, "peak_memory_mib": 100.0},
+    **{"forward_images": 10, "backward_images": 5},
+}
+
+
+def frame(*trials: dict) -> pd.DataFrame:
+    """Trials with their differences from the defaults; the trigger names the victim."""
+    full = [DEFAULTS | t for t in trials]
+    return pd.DataFrame([t | {"victim": t["victim"] or f"v{t['trigger']}"} for t in full])
+
+
+def several(defense: str, asrs: list[float], **fields) -> list[dict]:
+    made = {"defense": defense, "variant_id": defense} | fields
+    return [made | {"trigger": str(n), "asr_after": asr} for n, asr in enumerate(asrs)]
+
+
+RATE = st.floats(0, 1)
+TRIAL = st.fixed_dictionaries(
+    {
+        "variant_id": st.sampled_from("ab"),
+        "group": st.sampled_from("gh"),
+        "status": st.sampled_from(["done", "done", "failed"]),
+        "asr_before": st.sampled_from([0.5, 0.9, 0.99]),
+        "asr_after": RATE | st.just(math.nan),
+        "trigger": st.sampled_from("xyzw"),
+        "seconds": st.floats(0, 1e4),
+    }
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(trials=st.lists(TRIAL, min_size=1, max_size=30))
+def test_every_figure_is_what_a_plain_loop_finds(trials):
+    rows = {(row.group, row.variant_id): row for row in leaderboard(frame(*trials))}
+    assert set(rows) == {(t["group"], t["variant_id"]) for t in trials}
+    for (group, variant), row in rows.items():
+        mine = [t for t in trials if (t["group"], t["variant_id"]) == (group, variant)]
+        done = [t for t in mine if t["status"] == "done"]
+        took = [t for t in done if t["asr_before"] >= 0.9]
+        asrs = [t["asr_after"] for t in took if not math.isnan(t["asr_after"])]
+        assert (row.trials, row.averaged) == (len(mine), len(took))
+        assert row.failed == len(mine) - len(done)
+        assert len(row.attack_failed) == len(done) - len(took)
+        assert row.seconds_mean == (pytest.approx(_mean([t["seconds"] for t in took])))
+        assert row.asr_after_mean == pytest.approx(_mean(asrs))
+        assert row.asr_after_worst == max(asrs, default=None)
+        assert row.asr_after_over_10 == pytest.approx(_mean([asr > 0.1 for asr in asrs]))
+        assert row.asr_after_std == (
+            pytest.approx(statistics.stdev(asrs), abs=1e-12) if len(asrs) > 1 else None
+        )
+        if asrs:
+            worst = [t["trigger"] for t in took if t["asr_after"] == max(asrs)]
+            assert row.asr_after_worst_trigger in worst
+        if len(asrs) < 3:
+            assert row.asr_after_ci_low is row.asr_after_ci_high is None
+
+
+def _mean(values):
+    return statistics.fmean(values) if values else None
+
+
+def test_the_interval_is_the_percentile_bootstrap_over_victims():
+    sums, counts = np.array([0.1, 0.9, 0.3, 0.2]), np.array([1.0, 2.0, 1.0, 3.0])
+    draws = np.random.default_rng(derive_seed("bootstrap", 4)).integers(0, 4, (RESAMPLES, 4))
+    means = sorted(sum(sums[d]) / sum(counts[d]) for d in draws)
+    assert intervals([(sums, counts)]) == [pytest.approx(np.quantile(means, (0.025, 0.975)))]
+
+
+def test_the_interval_agrees_with_theory_for_many_victims():
+    values = np.random.default_rng(0).normal(0.3, 0.1, 400)
+    ((low, high),) = intervals([(values, np.ones(400))])
+    half = 1.96 * values.std(ddof=1) / 20
+    assert low == pytest.approx(values.mean() - half, abs=half / 10)
+    assert high == pytest.approx(values.mean() + half, abs=half / 10)
+
+
+def test_ten_trials_on_one_victim_say_no_more_than_one():
+    """Copies of each victim's trial narrow an interval that takes them for independent."""
+    once = several("mesa", [0.0, 0.1, 0.2, 0.4, 0.8])
+    (row,) = leaderboard(frame(*once))
+    (tenfold,) = leaderboard(frame(*(once * 10)))
+    assert tenfold.asr_after_ci_low == pytest.approx(row.asr_after_ci_low)
+    assert tenfold.asr_after_ci_high == pytest.approx(row.asr_after_ci_high)
+    (alone,) = leaderboard(frame(*several("mesa", [0.1, 0.2, 0.3], victim="the same")))
+    assert alone.asr_after_ci_low is None
+
+
+def test_a_row_depends_on_its_own_trials_alone():
+    rng = random.Random(0)
+    mine = several("mesa", [rng.random() for _ in range(9)])
+    others = [
+        several(f"d{n}", [rng.random() for _ in range(n)], role="control") for n in (1, 9, 30)
+    ]
+    (alone,) = leaderboard(frame(*mine))
+    mixed = [*mine, *(t for other in others for t in other)]
+    rng.shuffle(mixed)
+    (among,) = (row for row in leaderboard(frame(*mixed)) if row.defense == "mesa")
+    for name in ("mean", "std", "ci_low", "ci_high", "worst"):
+        expected = getattr(alone, f"asr_after_{name}")
+        assert getattr(among, f"asr_after_{name}") == pytest.approx(expected, abs=1e-15)
+
+
+def test_blocks_of_resamples_are_as_good_as_all_at_once(monkeypatch):
+    values = np.random.default_rng(0).random(50)
+    (whole,) = intervals([(values, np.ones(50))])
+    monkeypatch.setattr("benchmark.report.bootstrap._BLOCK", 50 * 7)
+    assert intervals([(values, np.ones(50))]) == [pytest.approx(whole)]
+
+
+def test_ranks_are_for_those_who_compete():
+    rows = leaderboard(
+        frame(
+            *several("oracle", [0.01] * 3, role="oracle"),
+            *several("tied_but_less_accurate", [0.1] * 3, clean_accuracy_after=0.8),
+            *several("tied", [0.1] * 3, clean_accuracy_after=0.9),
+            *several("best", [0.05] * 3),
+            *several("failed", [0.0] * 3, status="failed"),
+            *several("fine_tuning", [0.0] * 3, role="control"),
+            *several("none", [0.99] * 3, role="floor"),
+        )
+    )
+    assert [(row.defense, row.rank, row.ranked) for row in rows] == [
+        ("none", None, False),
+        ("fine_tuning", None, False),
+        ("best", 1, True),
+        ("tied", 2, True),
+        ("tied_but_less_accurate", 3, True),
+        ("failed", None, True),
+        ("oracle", None, False),
+    ]
+
+
+def test_groups_are_ranked_apart():
+    trials = [*several("a", [0.5]), *several("b", [0.1], group="h", attack="rgb3x3")]
+    assert [(row.defense, row.rank) for row in leaderboard(frame(*trials))] == [("a", 1), ("b", 1)]
+
+
+def test_fewer_trials_than_the_rivals_is_marked():
+    trials = [*several("a", [0.1] * 4), *several("b", [0.2] * 3)]
+    rows = leaderboard(frame(*trials, several("b", [0.2] * 4, status="failed")[3]))
+    assert [(row.defense, row.incomplete, row.rank) for row in rows] == [
+        ("a", False, 1),
+        ("b", True, 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asrs", "marked"),
+    [([0.01, 0.02, 0.03], True), ([0.01, 0.02, 0.09], False), ([0.01, 0.02], False)],
+)
+def test_whoever_beats_the_oracle_by_more_than_the_interval_is_marked(asrs, marked):
+    trials = [*several("good", asrs), *several("oracle", [0.05] * 3, role="oracle")]
+    rows = {row.defense: row for row in leaderboard(frame(*trials))}
+    assert rows["good"].look is marked
+    assert not rows["oracle"].look
+
+
+def test_a_trial_of_several_models_counts_once_and_shows_their_spread():
+    fields = {"repeats": 10, "asr_after_std": 0.1, "asr_after_max": 0.6}
+    trials = several("pixel", [0.2, 0.4], **fields)
+    trials[1]["asr_after_std"], trials[1]["asr_after_max"] = 0.3, 0.9
+    (row,) = leaderboard(frame(*trials))
+    assert row.asr_after_mean == pytest.approx(0.3)
+    assert (row.asr_after_worst, row.asr_after_models_worst) == (0.4, 0.9)
+    assert row.asr_after_models_std == pytest.approx(0.2)
+    assert row.trials == 2
+
+
+def test_no_trials_give_no_rows():
+    assert leaderboard(frame(*several("a", [0.1]))[:0]) == []
