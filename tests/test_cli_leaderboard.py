@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,7 @@ def out(tmp_path):
     with Store.open(folder, write=True, create=True) as store:
         weights = store.artifacts.add(b"weights")
         made = ModelRecord("victim1", "victim", "done", "", "digits", "small", 0, artifact=weights)
+        made = replace(made, payload={"attack": {"options": {"ratio": 0.05}}})
         store.put_model(made)
         log = "".join(f"epoch {n}\n" for n in range(50)) + "\x1b[31mred\n"
         store.put_trial(
@@ -76,14 +78,22 @@ def test_leaderboard_prints_the_other_formats(bench, out, format):
 def test_export_writes_the_file(bench, out, tmp_path):
     file = tmp_path / "x.jsonl"
     assert bench("export", "--out", out, "--format", "jsonl", "-o", file) == ""
-    assert [json.loads(line)["trial"] for line in file.open()] == ["ab1", "ab2"]
+    lines = [json.loads(line) for line in file.open()]
+    assert [line["trial"] for line in lines] == ["ab1", "ab2"]
+    assert lines[0]["option.attack.ratio"] == 0.05
 
 
 def test_show_tells_everything(bench, out):
     text = bench("show", "ab1", "--out", out)
     for told in (
         *("bw3x3, trigger 170, target class 7", "mesa 1 (ranked)", "epochs=5", "weights"),
-        *("0.9870 before, 0.0400 after", "gpu.n", "last 20 of 51 lines", "epoch 49"),
+        *(
+            "0.9870 before, 0.0400 after",
+            "gpu.n",
+            "attack.ratio",
+            "last 20 of 51 lines",
+            "epoch 49",
+        ),
         *("0" * 64 + ".safetensors (missing)", "\\x1b[31mred"),
     ):
         assert told in text, told

@@ -107,6 +107,17 @@ def test_options_are_found_wherever_they_lie():
     assert dict(options(payload)) == {"option.a": 1, "option.attack.deep.b": None}
 
 
+def test_the_options_of_attack_and_base_model_are_found_by_their_identities():
+    models = {
+        "m": {"base": "b", "attack": {"options": {"ratio": 0.01}}},
+        "b": {"model": {"options": {"width": 16}}},
+    }
+    flat = flatten(trial(payload={"defense": {"options": {"epochs": 5}}}), models)
+    assert {name: value for name, value in flat.items() if name.startswith("option.")} == {
+        **{"option.defense.epochs": 5, "option.attack.ratio": 0.01, "option.model.width": 16}
+    }
+
+
 def test_flat_lines_hold_all_but_logs():
     left_out = {"metrics", "spread", "empty", "payload", "log", "series", "triggers_artifact"}
     assert set(TrialRecord.__dataclass_fields__) - set(flatten(trial())) == left_out

@@ -68,9 +68,9 @@ def frame_of(folder, records):
         return store.trials_frame()
 
 
-@pytest.fixture
-def frame(tmp_path):
-    return frame_of(tmp_path, trials())
+@pytest.fixture(scope="module")
+def frame(tmp_path_factory):
+    return frame_of(tmp_path_factory.mktemp("out"), trials())
 
 
 def drawn(frame, width: int, encoding: str = "utf-8") -> str:

@@ -23,5 +23,6 @@ def export(
     from benchmark.store import Store
 
     with Store.open(out, write=False) as store:
-        count = write(store.trials(), format, file)
+        models = {model.id: model.payload for model in store.models()}
+        count = write(store.trials(), format, file, models)
     typer.echo(f"{count} trials in {file}", err=True)

@@ -13,20 +13,23 @@ from typing import Any
 
 from benchmark.errors import UserError, unknown_name
 from benchmark.records import TrialRecord
-from benchmark.report.flatten import flatten
+from benchmark.report.flatten import Payloads, flatten
 
 Line = dict[str, Any]
 
 
-def export(trials: Iterable[TrialRecord], format: str, file: Path) -> int:
+def export(
+    trials: Iterable[TrialRecord], format: str, file: Path, models: Payloads | None = None
+) -> int:
     """Write `trials` to `file` as `csv`, `jsonl` or `parquet`; return how many there were.
 
+    `models` (identity → payload) adds the options of the attacks and base models.
     The file appears whole or not at all. Numbers are written with all their digits.
     """
     if format not in _WRITERS:
         raise unknown_name("format", format, _WRITERS)
     _check(file)
-    lines = [flatten(record) for record in trials]
+    lines = [flatten(record, models) for record in trials]
     if not lines:
         raise UserError("no trials to write yet; start with: bench run --defense mesa")
     try:

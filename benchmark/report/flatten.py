@@ -23,10 +23,15 @@ _LAST = (
 )
 
 
-def flatten(record: TrialRecord) -> dict[str, Any]:
+Payloads = Mapping[str, Mapping[str, Any]]
+"""Identity of a model → its payload."""
+
+
+def flatten(record: TrialRecord, models: Payloads | None = None) -> dict[str, Any]:
     """Return `record` without its log and diagnostics; rates in [0, 1], no value as None.
 
-    Metrics of plugins become `metric.NAME`, options in the payload `option.PATH`.
+    Metrics of plugins become `metric.NAME`; options become `option.PATH`, with those of the
+    attack and of the base model if `models` holds their payloads.
     """
     fields = vars(record)
     spread = record.spread.get("asr", {})
@@ -42,7 +47,14 @@ def flatten(record: TrialRecord) -> dict[str, Any]:
     for name, value in sorted(record.metrics.items()):
         if name not in _METRICS and name != "der":
             flat[f"metric.{name}"] = value
-    return flat | dict(options(record.payload))
+    return flat | all_options(record, models or {})
+
+
+def all_options(record: TrialRecord, models: Payloads) -> dict[str, Any]:
+    """Return the options that made the base model, the attack and the defense of `record`."""
+    victim = models.get(record.victim, {})
+    base = models.get(str(victim.get("base", "")), {})
+    return {**dict(options(record.payload)), **dict(options(victim)), **dict(options(base))}
 
 
 def options(payload: Mapping[str, Any], path: str = "option") -> Iterator[tuple[str, Any]]:

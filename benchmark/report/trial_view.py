@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmark.records import ModelRecord, TrialRecord
 from benchmark.report.escape import printable
-from benchmark.report.flatten import options
+from benchmark.report.flatten import all_options
 from benchmark.store.artifacts import ArtifactStore
 
 Section = tuple[str, list[tuple[str, str]]]
@@ -24,7 +24,7 @@ def trial_view(
         (f"trial {trial.trial}", _what(trial)),
         ("numbers", _numbers(trial)),
         ("costs", _costs(trial)),
-        ("options", [(name.removeprefix("option."), str(v)) for name, v in options(trial.payload)]),
+        ("options", _options(trial, victim)),
         ("backdoored model", _victim(trial, victim, artifacts)),
         ("artifacts", _files(trial, artifacts)),
         ("environment", list(_leaves(trial.environment))),
@@ -99,6 +99,11 @@ def _costs(trial: TrialRecord) -> list[tuple[str, str]]:
         ("images forward", f"{trial.forward_images:,}"),
         ("images backward", f"{trial.backward_images:,}"),
     ]
+
+
+def _options(trial: TrialRecord, victim: ModelRecord | None) -> list[tuple[str, str]]:
+    found = all_options(trial, {victim.id: victim.payload} if victim else {})
+    return [(name.removeprefix("option."), str(value)) for name, value in found.items()]
 
 
 def _victim(

@@ -137,14 +137,16 @@ class Store:
     def trials_frame(self) -> pd.DataFrame:
         """Return one row a trial with the flat columns only: no options, logs or diagnostics.
 
-        The columns are the scalar fields of `TrialRecord`, `knowledge` (a tuple), and from its
-        metrics `asr_after`, `clean_accuracy_after`, `robust_accuracy_after`, `der`, and
-        `asr_after_std`, `_min`, `_max` over the repaired models of the trial. Rates in [0, 1];
-        what has no value is NaN.
+        The columns are the scalar fields of `TrialRecord` but `recovered_target`, `run`,
+        `finished` and the triggers' artifact; `knowledge` (a tuple); and from the metrics
+        `asr_after`, `clean_accuracy_after`, `robust_accuracy_after`, `der`, and `asr_after_std`,
+        `asr_after_max` over the repaired models of the trial. Rates in [0, 1]; what has no value
+        is NaN.
         """
         from benchmark.store.frame import frame  # pandas takes 0.4 s that a run need not spend
 
-        with explained(self.file), transaction(self._connection, write=False):
+        read = transaction(self._connection, write=False)
+        with explained(self.file), read, rows.no_collection():
             shared = rows.shared(self._connection, TRIAL)
             return frame(TRIAL, rows.audited(self._connection, TRIAL), shared)
 

@@ -19,7 +19,7 @@ def frame(layout: Layout, rows: Sequence[Row], shared: Shared) -> pd.DataFrame:
     """Return the flat and the shared columns of `rows`; text as objects, numbers as NumPy's."""
     columns = dict(zip(layout.columns, zip(*rows, strict=True), strict=False))
     made = {name: _column(layout, name, columns.get(name, ())) for name in layout.columns}
-    return pd.DataFrame(made | _spread_out(layout, made.pop("shared"), shared))
+    return pd.DataFrame(made | _spread_out(layout, made.pop("shared"), shared), copy=False)
 
 
 def _column(layout: Layout, name: str, values: Sequence[Any]) -> Any:

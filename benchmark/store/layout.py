@@ -84,31 +84,25 @@ METRIC_COLUMNS = {
 }
 """Flat column → the metric that it copies."""
 
-SPREAD_COLUMNS = {"asr_after_std": "std", "asr_after_min": "min", "asr_after_max": "max"}
+SPREAD_COLUMNS = {"asr_after_std": "std", "asr_after_max": "max"}
 """Flat column → what it copies from the spread of `asr` over a trial's repaired models."""
 
 TRIAL = Layout(
     table="trial",
     record=TrialRecord,
-    texts=(
-        *("trial", "status", "error", "trigger", "victim", "triggers_artifact"),
-        *("run", "finished", "shared"),
-    ),
+    texts=("trial", "status", "error", "trigger", "victim", "shared"),
     shared=(
         *("group", "variant_id", "dataset", "model", "attack", "defense", "version"),
         *("variant", "setting", "knowledge", "role"),
     ),
-    integers=(
-        *("target", "seed", "repeats", "recovered_target"),
-        *("forward_images", "backward_images"),
-    ),
+    integers=("target", "seed", "repeats", "forward_images", "backward_images"),
     floats=(
         *("min_asr", "base_clean_accuracy", "asr_before", "clean_accuracy_before"),
         *("robust_accuracy_before", "seconds", "peak_memory_mib"),
     ),
     details=(
-        *("metrics", "spread", "empty", "artifacts"),
-        *("payload", "environment", "log", "series"),
+        *("metrics", "spread", "empty", "recovered_target", "artifacts", "triggers_artifact"),
+        *("payload", "environment", "log", "series", "run", "finished"),
     ),
     derived=(*METRIC_COLUMNS, *SPREAD_COLUMNS),
 )

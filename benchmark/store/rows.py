@@ -29,7 +29,7 @@ def put(connection: sqlite3.Connection, layout: Layout, record: Encoded) -> None
 
 def audited(connection: sqlite3.Connection, layout: Layout) -> list[Row]:
     """Return every flat row (checksum last), checked; the caller has a transaction."""
-    with _no_collection():
+    with no_collection():
         found = connection.execute(f"SELECT {layout.selected} FROM {layout.table}").fetchall()
         ledger.audit(connection, layout, found)
         return found
@@ -86,9 +86,12 @@ def starting_with(connection: sqlite3.Connection, layout: Layout, prefix: str) -
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    # Rows hold no cycles, yet the collector walks all of them again and again while 100,000 are
-    # being made: more than half of the time.
+def no_collection() -> Iterator[None]:
+    """Switch the garbage collector off for the block.
+
+    Rows hold no cycles, yet the collector walks all of them again and again while 100,000 are
+    being made: more than half of the time.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
