@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -77,3 +82,112 @@ def python(tmp_path: Path) -> Python:
         )
 
     return run
+
+
+TINY_CASE = Path(__file__).parent / "plugin_files" / "tiny_case.py"
+TINY = {
+    **{"base.epochs": 8, "base.lr": 0.1, "base.batch_size": 60, "base.momentum": 0.9},
+    **{"base.padding": 0, "base.flip": "false", "base.label_smoothing": 0, "base.warmup": 0.25},
+    **{"attack.triggers": "170,0", "attack.epochs": 8, "attack.lr": 0.05, "attack.target": 1},
+    **{"attack.poison_ratio": 0.3, "attack.batch_size": 40, "attack.momentum": 0.9},
+    **{"attack.placement": "image", "attack.decay": "true", "retrain.placement": "image"},
+    **{"retrain.epochs": 2, "retrain.lr": 0.02, "retrain.batch_size": 30},
+    **{"retrain.poison_ratio": 0.3, "run.threads": 1, "run.min_asr": 0.9},
+}
+"""Every setting that matters, so that no preset's calibration reaches these tests."""
+
+
+@dataclass
+class Command:
+    """The real `bench`, each time in a process of its own, with a cache and temporary folder."""
+
+    home: Path
+
+    @property
+    def temporary(self) -> Path:
+        """Where the command and everything that it starts put temporary files."""
+        return self.home / "temporary"
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of the command."""
+        self.temporary.mkdir(parents=True, exist_ok=True)
+        places = {"BENCH_CACHE_DIR": str(self.home / "cache"), "TMPDIR": str(self.temporary)}
+        return {**os.environ, **places, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+
+    def start(self, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+        """Start `bench` in a session of its own, as a shell starts a job."""
+        code = "from benchmark.cli import main; main()"
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            env=self.environment(),
+            cwd=self.home,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            **options,
+        )
+
+    def __call__(self, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run `bench` to its end."""
+        process = self.start(*arguments, **options)
+        try:
+            stdout, stderr = process.communicate(timeout=240)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def tiny(self, out: Path, *arguments: object, **sets: object) -> list[object]:
+        """Return the arguments of a run of the tiny case; a set key has `__` for its dot."""
+        changed = {key.replace("__", ".", 1): value for key, value in sets.items()}
+        pairs = [("--set", f"{key}={value}") for key, value in (TINY | changed).items()]
+        head = ["run", "--plugin", TINY_CASE, "--dataset", "tiny", "--model", "one-conv"]
+        return [*head, "--device", "cpu", "--out", out, *sum(pairs, ()), *arguments]
+
+    def left_behind(self) -> list[psutil.Process]:
+        """Return the living processes that this command, or what it started, left behind."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                values = " ".join(process.environ().values())
+                if str(self.temporary) in values and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    def nothing_left(self, seconds: float = 6) -> bool:
+        """Wait until no process is left behind; False if some still are after `seconds`."""
+        end = time.monotonic() + seconds
+        while self.left_behind():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.2)
+        return True
+
+
+@dataclass(frozen=True)
+class TinyRun:
+    """A finished run of the tiny case: two triggers, one ranked defense, the three controls."""
+
+    command: Command
+    out: Path
+    done: subprocess.CompletedProcess[str]
+
+    def copy(self, out: Path) -> Path:
+        """Return a copy of the results, for a test that goes on from them."""
+        shutil.copytree(self.out, out)
+        return out
+
+
+@pytest.fixture(scope="session")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """The real command; what it makes of the tiny data set is cached for the whole session."""
+    return Command(tmp_path_factory.mktemp("bench"))
+
+
+@pytest.fixture(scope="session")
+def tiny_run(command: Command, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """The run from which most tests of the command line go on; made once."""
+    out = tmp_path_factory.mktemp("tiny") / "results, ü"
+    done = command(*command.tiny(out, "--defense", "shake", "--workers", 2))
+    assert done.returncode == 0, done.stderr
+    return TinyRun(command, out, done)

@@ -1,0 +1,301 @@
+"""`bench run` from outside: what it prints, what it keeps, what it does not do twice."""
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmark.store import Store
+
+BEFORE_AND_AFTER = {"asr_before", "asr_after", "clean_accuracy_before", "clean_accuracy_after"}
+FIELDS = {
+    *("dataset", "model", "attack", "defense", "version", "knowledge", "ranked", "trials"),
+    *("failed", "asr_after_std", "asr_after_ci_low", "asr_after_ci_high", "asr_after_worst"),
+    *("robust_accuracy_after_mean", "seconds_mean", "peak_memory_mib_mean"),
+    *(f"{name}_mean" for name in BEFORE_AND_AFTER),
+}
+COLUMNS = BEFORE_AND_AFTER | {
+    *("trial", "status", "error", "dataset", "model", "attack", "trigger", "target", "defense"),
+    *("seed", "robust_accuracy_after", "seconds", "peak_memory_mib"),
+}
+RATES = re.compile(r"(asr|accuracy).*(mean|low|high|worst|before|after)$")
+DEFENSES = ["fine_tuning", "none", "oracle", "shake"]
+MEASURED = ("seconds", "peak_memory_mib", "environment", "run", "finished", "log")
+"""What two runs of one trial may differ in."""
+
+
+def trials(out: Path) -> dict[tuple[str, str, int], dict]:
+    with Store.open(out, write=False) as store:
+        return {(one.defense, one.trigger, one.seed): vars(one) for one in store.trials()}
+
+
+def numbers(record: dict) -> dict:
+    return {name: value for name, value in record.items() if name not in MEASURED}
+
+
+def victims(out: Path) -> dict[tuple[str, int], str]:
+    with Store.open(out, write=False) as store:
+        return {(m.trigger, m.seed): m.artifact for m in store.models() if m.kind == "victim"}
+
+
+def jobs(stderr: str) -> list[str]:
+    """Return the labels of the jobs that a run says that it finished."""
+    return re.findall(r"^\[\d+/\d+.*?\] (.*?): ", stderr, re.M)
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return size and time of every file."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in files}
+
+
+@pytest.fixture(scope="module")
+def board(tiny_run) -> list[dict]:
+    done = tiny_run.command("leaderboard", "--out", tiny_run.out, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_run, tmp_path_factory) -> list[dict]:
+    file = tmp_path_factory.mktemp("export") / "trials.jsonl"
+    done = tiny_run.command("export", "--out", tiny_run.out, "--format", "jsonl", "-o", file)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in file.open()]
+
+
+def test_a_run_prints_the_leaderboard_and_nothing_else(tiny_run):
+    printed = tiny_run.done.stdout
+    assert all(name in printed for name in DEFENSES)
+    assert "trials done" not in printed
+    assert "\x1b" not in printed
+
+
+def test_a_run_says_where_no_terminal_is_what_it_finished(tiny_run):
+    lines = jobs(tiny_run.done.stderr)
+    assert len(lines) == 11
+    assert lines[0] == "base model, seed 0"
+    assert {"attack bw3x3 170", "shake on bw3x3 170", "none on bw3x3 0"} < set(lines)
+    assert "8 trials done\n" in tiny_run.done.stderr
+
+
+def test_a_run_leaves_no_process_and_no_temporary_file(tiny_run):
+    assert tiny_run.command.nothing_left()
+    assert list(tiny_run.command.temporary.iterdir()) == []
+
+
+def test_leaderboard_has_the_fields_that_scripts_rely_on(board):
+    assert sorted(row["defense"] for row in board) == DEFENSES
+    for row in board:
+        assert FIELDS <= row.keys()
+        rates = {key: value for key, value in row.items() if RATES.search(key)}
+        assert len(rates) > 8
+        assert all(value is None or 0 <= value <= 1 for value in rates.values())
+        assert (row["trials"], row["failed"]) == (2, 0)
+        assert row["seconds_mean"] > 0
+        assert row["peak_memory_mib_mean"] > 50
+
+
+def test_the_controls_are_there_unasked_and_only_the_honest_defense_is_ranked(board):
+    assert {row["defense"]: row["ranked"] for row in board} == {
+        **{"shake": True, "none": False, "fine_tuning": False, "oracle": False}
+    }
+    assert {row["defense"]: row["rank"] for row in board} == {
+        **{"shake": 1, "none": None, "fine_tuning": None, "oracle": None}
+    }
+
+
+def test_every_row_says_what_the_defense_was_told(board):
+    assert {row["defense"]: sorted(row["knowledge"]) for row in board} == {
+        "shake": ["weights"],
+        "none": ["weights"],
+        "fine_tuning": ["clean images", "weights"],
+        "oracle": ["clean images", "trigger pixels", "weights"],
+    }
+
+
+def test_the_tiny_case_is_a_real_backdoor_that_the_oracle_removes(board):
+    after = {row["defense"]: row["asr_after_mean"] for row in board}
+    assert after["none"] > 0.9
+    assert after["oracle"] < 0.5
+
+
+@pytest.mark.parametrize("form", ["csv", "markdown", "latex", "table"])
+def test_every_form_of_the_leaderboard_names_every_defense(tiny_run, board, form):
+    done = tiny_run.command("leaderboard", "--out", tiny_run.out, "--format", form)
+    assert (done.returncode, done.stderr) == (0, "")
+    text = done.stdout.replace("\\_", "_").replace("\\", "")
+    assert all(name in text for name in DEFENSES)
+    if form == "csv":
+        rows = list(csv.DictReader(io.StringIO(done.stdout)))
+        assert [float(row["asr_after_mean"]) for row in rows] == [
+            r["asr_after_mean"] for r in board
+        ]
+
+
+def test_the_export_has_the_columns_that_scripts_rely_on(exported):
+    assert len(exported) == 8
+    for row in exported:
+        assert COLUMNS <= row.keys()
+        rates = [value for key, value in row.items() if RATES.search(key)]
+        assert all(value is None or 0 <= value <= 1 for value in rates)
+        assert (row["status"], row["error"], row["target"]) == ("done", "", 1)
+
+
+@pytest.mark.parametrize(("form", "read"), [("csv", pd.read_csv), ("parquet", pd.read_parquet)])
+def test_every_export_has_the_same_numbers(tiny_run, exported, tmp_path, form, read):
+    file = tmp_path / f"trials.{form}"
+    done = tiny_run.command("export", "--out", tiny_run.out, "--format", form, "-o", file)
+    assert (done.returncode, done.stdout) == (0, "")
+    found = read(file).set_index("trial")
+    for row in exported:
+        for column in ("asr_after", "clean_accuracy_after", "seconds", "seed", "defense"):
+            assert found.loc[row["trial"], column] == row[column]
+
+
+def test_the_first_four_digits_of_a_trial_are_enough_to_see_it(tiny_run, exported):
+    row = next(row for row in exported if row["defense"] == "shake")
+    done = tiny_run.command("show", row["trial"][:6], "--out", tiny_run.out)
+    assert done.returncode == 0
+    assert row["trial"] in done.stdout
+    assert "shaken by 0.5" in done.stdout  # the log
+    assert f"{row['asr_after']:.4f} after" in done.stdout
+
+
+def test_the_undefended_trial_has_the_victims_own_numbers(tiny_run):
+    with Store.open(tiny_run.out, write=False) as store:
+        for one in store.trials():
+            victim = store.model(one.victim)
+            assert (one.asr_before, one.clean_accuracy_before) == (
+                victim.asr,
+                victim.clean_accuracy,
+            )
+            if one.defense == "none":
+                assert one.metrics["asr"] == victim.asr
+                assert one.metrics["clean_accuracy"] == victim.clean_accuracy
+                assert one.metrics["robust_accuracy"] == one.robust_accuracy_before
+                assert one.artifacts == (victim.artifact,)
+
+
+def test_every_trial_records_what_it_was_measured_with(tiny_run):
+    for record in trials(tiny_run.out).values():
+        environment = record["environment"]
+        assert environment["packages"]["torch"]
+        assert environment["device"] == "cpu"
+        assert environment["threads"] == 1
+        assert environment["processor"]
+        assert "git_revision" in environment
+        assert record["seconds"] > 0
+    assert trials(tiny_run.out)["fine_tuning", "170", 0]["backward_images"] == 2 * 120
+
+
+def test_the_same_command_again_runs_nothing(tiny_run, board):
+    before, command = snapshot(tiny_run.out), tiny_run.command
+    done = command(*command.tiny(tiny_run.out, "--defense", "shake", "--workers", 2))
+    assert done.returncode == 0
+    assert done.stderr.startswith("all 8 trials are there already\n")
+    assert jobs(done.stderr) == []
+    assert done.stdout == tiny_run.done.stdout
+    changed = {path for path, state in snapshot(tiny_run.out).items() if before[path] != state}
+    assert {Path(path).name for path in changed} <= {".lock"}
+    again = command("leaderboard", "--out", tiny_run.out, "--format", "json")
+    assert json.loads(again.stdout) == board
+
+
+@pytest.fixture(scope="module")
+def extended(tiny_run, tmp_path_factory):
+    """The results after the same command with another defense and another seed, on one trigger."""
+    out = tiny_run.copy(tmp_path_factory.mktemp("extended") / "results")
+    command = tiny_run.command
+    arguments = ["--defense", "shake", "--defense", "rattle", "--seeds", 2, "--workers", 2]
+    return out, command(*command.tiny(out, *arguments, attack__triggers="170"))
+
+
+def test_a_new_defense_or_seed_leaves_what_is_there_alone(tiny_run, extended):
+    out, done = extended
+    assert done.returncode == 0, done.stderr
+    before, after = trials(tiny_run.out), trials(out)
+    assert {key: after[key] for key in before} == before
+    assert after.keys() - before.keys() == {
+        ("rattle", "170", 0),
+        *((name, "170", 1) for name in [*DEFENSES, "rattle"]),
+    }
+
+
+def test_a_cached_victim_is_used_again(tiny_run, extended):
+    out, done = extended
+    told = jobs(done.stderr)
+    assert [label for label in told if not label.endswith("seed 1")] == ["rattle on bw3x3 170"]
+    assert victims(out).items() > victims(tiny_run.out).items()
+    assert "4 there already" in done.stderr
+
+
+def test_seeds_are_independent(extended):
+    found = trials(extended[0])
+    assert found["shake", "170", 0]["artifacts"] != found["shake", "170", 1]["artifacts"]
+    assert found["shake", "170", 0]["artifacts"] != found["rattle", "170", 0]["artifacts"]
+
+
+def test_an_attack_that_did_not_take_is_named_and_not_defended(tiny_run, tmp_path):
+    command = tiny_run.command
+    out = tiny_run.copy(tmp_path / "results")
+    arguments = command.tiny(
+        out,
+        "--defense",
+        "shake",
+        attack__triggers="0",
+        attack__epochs=1,
+        attack__lr=1e-6,
+        attack__target=2,
+    )
+    done = command(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "shake on bw3x3 0: not run: the attack did not take: ASR 0." in done.stderr
+    assert "1 trials done, 3 not run, because the attack did not take" in done.stderr
+    board = json.loads(command("leaderboard", "--out", out, "--format", "json").stdout)
+    rows = [row for row in board if row["attack_failed"]]
+    assert [row["defense"] for row in rows] == ["none"]
+    assert rows[0]["attack_failed"][0]["trigger"] == "0"
+    assert rows[0]["asr_before_mean"] is None
+
+    planned = command(*arguments, "--dry-run")
+    assert planned.returncode == 0
+    assert re.search(r"^3 will be skipped: the attack did not take: ASR 0\.", planned.stdout, re.M)
+    assert "to do: 0 base models, 0 attacks, 0 trials" in planned.stdout
+
+
+def test_a_dry_run_tells_what_a_run_would_do_and_writes_nothing(tiny_run):
+    before, command = snapshot(tiny_run.out), tiny_run.command
+    arguments = command.tiny(tiny_run.out, "--defense", "shake", attack__triggers="170,0,27")
+    done = command(*arguments, "--workers", 1, "--dry-run")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "12 trials, 8 there already\n" in done.stdout
+    assert "to do: 0 base models, 1 attacks, 4 trials, 1 at a time on cpu\n" in done.stdout
+    assert re.search(r"^estimated time: \d+ (s|min)$", done.stdout, re.M)
+    assert snapshot(tiny_run.out) == before
+
+
+def test_a_dry_run_before_any_other_makes_no_folder(tiny_run, tmp_path):
+    out = tmp_path / "nothing" / "here"
+    done = tiny_run.command(*tiny_run.command.tiny(out, "--defense", "shake", "--dry-run"))
+    assert done.returncode == 0
+    assert "8 trials, 0 there already\n" in done.stdout
+    assert "to do: 1 base models, 2 attacks, 8 trials" in done.stdout
+    assert not out.parent.exists()
+
+
+def test_a_damaged_victim_is_made_again_and_is_the_same(tiny_run, tmp_path):
+    command, out = tiny_run.command, tiny_run.copy(tmp_path / "results")
+    name = victims(out)["170", 0]
+    path = out / "artifacts" / name[:2] / f"{name}.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    done = command(*command.tiny(out, "--defense", "rattle", attack__triggers="170"))
+    assert done.returncode == 0, done.stderr
+    assert jobs(done.stderr) == ["attack bw3x3 170", "rattle on bw3x3 170"]
+    assert victims(out) == victims(tiny_run.out)
+    assert path.read_bytes() == content
