@@ -31,6 +31,10 @@ class Meter:
         model.register_forward_hook(self._count)
         return model
 
+    def __deepcopy__(self, _memo: dict[int, object]) -> Meter:
+        """Return itself: a model's copy counts on the meter of the original."""
+        return self
+
     def _count(self, _module: nn.Module, _inputs: tuple[Tensor, ...], logits: Tensor) -> None:
         count = logits.shape[0]
         self.forward_images += count
