@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
@@ -19,12 +21,18 @@ def train_base(model: nn.Module, data: ImageSet, recipe: BaseRecipe, run: RunCon
     generator = run.generator("base")
     model.to(memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(
-        _decayed(model, recipe.weight_decay), recipe.lr, recipe.momentum, nesterov=True
+        _decayed(model, recipe.weight_decay),
+        recipe.lr,
+        recipe.momentum,
+        nesterov=recipe.momentum > 0,
     )
     count = data.images.shape[0]
     steps = -(-count // recipe.batch_size) * recipe.epochs
+    warmup = recipe.warmup
+    if warmup * steps == 1:  # OneCycleLR would divide by a warm-up that ends at step 0
+        warmup = math.nextafter(warmup, 0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.lr, total_steps=steps, pct_start=recipe.warmup, cycle_momentum=False
+        optimiser, recipe.lr, total_steps=steps, pct_start=warmup, cycle_momentum=False
     )
     augment = Augment(recipe.padding, recipe.flip)
     loss_of = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
