@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from jaxtyping import Bool, Int64
@@ -66,4 +67,6 @@ class DefenseEffectivenessRating(_Plain):
             attack_success_rate(evidence.stamped_after, labels, target)
         )
         accuracy_lost = rate(evidence.clean_before == labels) - rate(evidence.clean_after == labels)
+        if math.isnan(asr_lost):  # max() below would make a number of it
+            return math.nan
         return (max(0.0, asr_lost) - max(0.0, accuracy_lost) + 1) / 2
