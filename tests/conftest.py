@@ -15,6 +15,17 @@ from typing import Any
 
 import psutil
 import pytest
+from jaxtyping import install_import_hook
+
+# One thread: as fast for small tensors, and the same sums on every machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Shapes are written in the signatures; while the tests run, every call is checked against them.
+# The hook must be there before the modules are imported.
+install_import_hook(
+    ["benchmark.primitives", "benchmark.builtin.networks", "benchmark.scoring"],
+    "beartype.beartype",
+)
 
 ROOT = Path(__file__).parent.parent
 FIXTURES = Path(__file__).parent / "fixtures"
