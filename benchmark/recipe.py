@@ -31,10 +31,23 @@ class FineTune(Options):
 
     epochs: int = Field(10, ge=1, description="passes over the data")
     lr: float = Field(0.001, gt=0, description="learning rate of SGD")
+    decay: bool = Field(
+        False, description="let the learning rate fall linearly to 0; the paper names no schedule"
+    )
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
     weight_decay: float = Field(0.0, ge=0, description="L2 penalty; the paper names none")
     batch_size: int = Field(128, ge=2, description="images a step")
     poison_ratio: float = Field(0.01, ge=0, le=1, description="fraction of images stamped")
     placement: Literal["batch", "image"] = Field(
         "batch", description="one random place for the stamps of a batch, or one an image"
+    )
+
+
+class Poisoning(FineTune):
+    """Settings of the attack: the attacker's fine-tuning."""
+
+    redraw: bool = Field(
+        True,
+        description="draw the poisoned images anew each epoch, as poisoning on the fly does; "
+        "false: one fixed set, as in a poisoned data set",
     )

@@ -140,7 +140,7 @@ def score(
 
 
 def _note(result: Score, name: str, values: list[float]) -> None:
-    if any(math.isnan(value) for value in values):
+    if not all(math.isfinite(value) for value in values):
         result.metrics[name] = None
         result.empty[name] = "does not apply"
         return

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from benchmark.builtin.triggers import BlackWhiteOptions, ColourOptions
-from benchmark.recipe import FineTune
+from benchmark.recipe import Poisoning
 
 
-class BlackWhiteAttack(BlackWhiteOptions, FineTune):
+class BlackWhiteAttack(BlackWhiteOptions, Poisoning):
     """Options of `bw3x3`; the poisoning defaults are the paper's (supplement, C)."""
 
 
-class ColourAttack(ColourOptions, FineTune):
+class ColourAttack(ColourOptions, Poisoning):
     """Options of `rgb3x3`; the poisoning defaults are the paper's (supplement, C)."""

@@ -8,23 +8,20 @@ from torch import nn
 from benchmark.context import RunContext
 from benchmark.contracts import ImageSet
 from benchmark.primitives import fine_tune
-from benchmark.recipe import FineTune
+from benchmark.recipe import Poisoning
 from benchmark.types import AttackInstance
 
 
 class PoisonAttack:
-    """Stamps a fixed part of the training images, answers the target class on them."""
+    """Stamps a part of the training images and teaches the target class on them."""
 
-    def __init__(self, options: FineTune) -> None:
+    def __init__(self, options: Poisoning) -> None:
         self.options = options
 
     def attack(
         self, model: nn.Module, train: ImageSet, instance: AttackInstance, run: RunContext
     ) -> nn.Module:
-        """Return `model`, fine-tuned in place into a backdoored one.
-
-        Which images are poisoned is drawn once; their stamps move from epoch to epoch.
-        """
+        """Return `model`, fine-tuned in place into a backdoored one."""
         trigger = torch.tensor(instance.trigger.pixels, device=run.device)
         return fine_tune(
             model,
@@ -33,6 +30,6 @@ class PoisonAttack:
             run,
             trigger_of_epoch=lambda _epoch: trigger,
             relabel_to=instance.target,
-            redraw=False,
+            redraw=self.options.redraw,
             stage="attack",
         )

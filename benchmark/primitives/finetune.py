@@ -42,6 +42,7 @@ def fine_tune(
         model.parameters(), options.lr, options.momentum, weight_decay=options.weight_decay
     )
     count = data.images.shape[0]
+    schedule = _schedule(optimiser, options, -(-count // options.batch_size) * options.epochs)
     poisoned = _draw_poisoned(count, options.poison_ratio, generator)
     for epoch in range(options.epochs):
         if redraw and epoch:
@@ -61,10 +62,20 @@ def fine_tune(
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
+            schedule.step()
             total += loss.detach() * len(index)
         run.record(stage, epoch=epoch, loss=float(total) / count)
         run.progress(epoch + 1, options.epochs, stage)
     return model.eval()
+
+
+def _schedule(
+    optimiser: torch.optim.Optimizer, options: FineTune, steps: int
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """Return the learning rate's course over `steps`: constant, or falling to 0."""
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: 1 - step / steps if options.decay else 1.0
+    )
 
 
 def _draw_poisoned(count: int, ratio: float, generator: torch.Generator) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from bench_mesa.options import MesaOptions
@@ -86,7 +86,7 @@ class Mesa:
 def attack_rate(
     classifier: nn.Module,
     images: Float[Tensor, "batch 3 height width"],
-    place: Float[Tensor, "1 2"],
+    place: Int64[Tensor, "1 2"],
     target: int,
     size: tuple[int, int],
 ) -> Testing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from bench_pixel_baseline.plugin import PixelOptions
@@ -30,9 +30,8 @@ class PixelBaseline:
     def repair(self, view: View, run: RunContext) -> Outcome:
         """Return one repaired model a pattern."""
         patterns = self._search(view, run)
-        total = len(patterns)
         models = [
-            self._retrain(view, run, pattern, f"retrain {number} of {total}")
+            self._retrain(view, run, pattern, f"retrain {number}")
             for number, pattern in enumerate(patterns, start=1)
         ]
         return Outcome(models, triggers=patterns)
@@ -85,7 +84,7 @@ def target_losses(
     classifier: nn.Module,
     images: Float[Tensor, "batch 3 height width"],
     patterns: Float[Tensor, "patterns 3 patch_height patch_width"],
-    place: Float[Tensor, "1 2"],
+    place: Int64[Tensor, "1 2"],
     target: int,
 ) -> Float[Tensor, " patterns"]:
     """Return each pattern's mean cross entropy toward `target` on the same stamped images."""
