@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from benchmark.environment import software
+from benchmark.errors import UserError
 from benchmark.executors import Executor, WorkerLost
 from benchmark.jobs import BaseJob, Report, TrialJob, VictimJob
 from benchmark.plan import Plan, Planned, trial_record
@@ -136,6 +137,11 @@ class Runner:
                 report = Report.model_validate_json(future.result())
             except WorkerLost as lost:
                 report = Report(id=planned.job.id, status="failed", error=str(lost))
+            except UserError:
+                raise
+            except Exception as error:  # whatever one job does to its worker, the run goes on
+                text = f"the harness could not carry it out: {type(error).__name__}: {error}"
+                report = Report(id=planned.job.id, status="failed", error=" ".join(text.split()))
             self._keep(planned, report)
             self.display.finished(planned, report)
         self.display.tick()

@@ -115,7 +115,8 @@ def _run(plan: Plan, store: Store, options: Options, messages: Console) -> int:
     clock = Clock.of_store(plan.config.preset.estimate, store, plan.jobs)
     display_type = BarDisplay if messages.is_terminal and not messages.is_dumb_terminal else None
     display = (display_type or PlainDisplay)(messages, jobs, clock, plan.machine.workers)
-    with tempfile.TemporaryDirectory(prefix="bench-run-") as work, display, _terminable():
+    folder = tempfile.TemporaryDirectory(prefix="bench-run-", ignore_cleanup_errors=True)
+    with folder as work, display, _terminable():
         runner = Runner(
             plan,
             store,

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import signal
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -19,11 +16,11 @@ from safetensors.torch import load_file, save_file
 from benchmark import scoring
 from benchmark.builtin.metrics import rate
 from benchmark.environment import hardware
-from benchmark.errors import JobFault, UserError
+from benchmark.errors import JobFault
 from benchmark.jobs import BaseJob, Cost, Job, Report, Setup, TrialJob, VictimJob, parse_job
 from benchmark.primitives import predict
-from benchmark.sandbox.child import die_with
-from benchmark.sandbox.files import JobFolder, Request
+from benchmark.sandbox.child import die_with, end_family
+from benchmark.sandbox.files import JobFolder, Request, Result
 from benchmark.sandbox.launch import Exit, adopt_orphans, launch
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.types import Knowledge
@@ -32,28 +29,25 @@ from benchmark.types import Knowledge
 def start_worker(driver: int) -> None:
     """Prepare a process for `perform`: ignore the terminal's Ctrl-C, end with the driver."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: _end())
+    signal.signal(signal.SIGTERM, lambda *_: end_family())
     die_with(driver)
     adopt_orphans()
-
-
-def _end() -> None:
-    for child in psutil.Process().children(recursive=True):
-        child.kill()
-    os._exit(1)
 
 
 def perform(text: str, progress: str) -> str:
     """Carry out the job of a JSON text and return its report as JSON.
 
-    `progress` is the file in which the driver looks for the job's latest step.
+    `progress` is the file in which the driver looks for the job's latest step. The job's own files
+    lie beside it, where the driver removes them if this process is killed.
     """
     job = parse_job(text)
     torch.set_num_threads(job.setup.threads)
-    with tempfile.TemporaryDirectory(prefix="bench-job-", ignore_cleanup_errors=True) as root:
+    link = Path(progress)
+    with tempfile.TemporaryDirectory(
+        prefix="job-", dir=link.parent, ignore_cleanup_errors=True
+    ) as root:
         folder = JobFolder(Path(root))
         folder.create()
-        link = Path(progress)
         link.write_text(str(folder.progress), encoding="utf-8")
         try:
             report = _carry_out(job, folder)
@@ -63,7 +57,10 @@ def perform(text: str, progress: str) -> str:
 
 
 def _carry_out(job: Job, folder: JobFolder) -> Report:
-    """Run the job's plugin and turn every fault of it into a failed report."""
+    """Run the job's plugin and turn every fault of it into a failed report.
+
+    A `UserError` is not the job's: a full disk, say, ends the whole run.
+    """
     exit_: Exit | None = None
     cost = Cost()
     try:
@@ -81,7 +78,7 @@ def _carry_out(job: Job, folder: JobFolder) -> Report:
         cost = _cost(result, exit_)
         found = _measure(job, folder, result)
         status, error = "done", ""
-    except (JobFault, UserError) as fault:
+    except JobFault as fault:
         status, error, found = "failed", str(fault), {}
     return Report.model_validate(
         {
@@ -90,7 +87,7 @@ def _carry_out(job: Job, folder: JobFolder) -> Report:
             "error": error,
             "cost": cost,
             "log": exit_.log if exit_ else "",
-            "series": _series(folder),
+            "series": folder.read_series(),
             "environment": hardware(job.setup.device, job.setup.threads),
             **found,
         }
@@ -154,43 +151,30 @@ def _give_model(name: str, artifacts: ArtifactStore, folder: JobFolder) -> None:
     (folder.inbox / "model.safetensors").write_bytes(artifacts.read(name))
 
 
-def _result(folder: JobFolder, exit_: Exit) -> dict[str, Any]:
+def _result(folder: JobFolder, exit_: Exit) -> Result:
     """Return the small part of the outcome, or raise `JobFault` with the reason that there is none.
 
     An exit status of 0 without a result is a plugin that ended the process itself.
     """
-    error = folder.outbox / "error.txt"
-    if error.exists() and not exit_.killed:
-        raise JobFault(error.read_text("utf-8", errors="replace"))
-    if exit_.reason:
-        raise JobFault(exit_.reason)
-    try:
-        result: dict[str, Any] = json.loads((folder.outbox / "result.json").read_text("utf-8"))
-    except (OSError, ValueError) as fault:
-        raise JobFault("the process ended before it returned a result") from fault
-    if not result["models"]:
+    reason = exit_.killed or folder.read_error() or exit_.reason
+    if reason:
+        raise JobFault(reason)
+    result = folder.read_result()
+    if not result.models:
         raise JobFault("the outcome holds no model")
     return result
 
 
-def _cost(result: dict[str, Any], exit_: Exit) -> Cost:
+def _cost(result: Result, exit_: Exit) -> Cost:
     return Cost(
-        seconds=result["seconds"],
-        peak_memory_mib=max(exit_.peak_memory_mib, result["device_memory_mib"]),
-        forward_images=result["forward_images"],
-        backward_images=result["backward_images"],
+        seconds=result.seconds,
+        peak_memory_mib=max(exit_.peak_memory_mib, result.device_memory_mib),
+        forward_images=result.forward_images,
+        backward_images=result.backward_images,
     )
 
 
-def _series(folder: JobFolder) -> list[dict[str, Any]]:
-    try:
-        lines = (folder.outbox / "series.jsonl").read_text("utf-8").splitlines()
-        return [json.loads(line) for line in lines]
-    except (OSError, ValueError):
-        return []
-
-
-def _measure(job: Job, folder: JobFolder, result: dict[str, Any]) -> dict[str, Any]:
+def _measure(job: Job, folder: JobFolder, result: Result) -> dict[str, Any]:
     match job:
         case BaseJob():
             return _measure_base(job, folder)
@@ -217,18 +201,18 @@ def _measure_victim(job: VictimJob, folder: JobFolder) -> dict[str, Any]:
     return {"artifacts": (_keep(job.setup, folder),), "before": numbers}
 
 
-def _measure_trial(job: TrialJob, folder: JobFolder, result: dict[str, Any]) -> dict[str, Any]:
+def _measure_trial(job: TrialJob, folder: JobFolder, result: Result) -> dict[str, Any]:
     """Score each repaired model as reloaded from its file, beside the victim."""
     setup, split, instance = job.setup, job.split, job.instance
     labels = scoring.scoring_images(setup.dataset, split).labels
     artifacts = ArtifactStore(Path(setup.out))
     victim = scoring.open_model(setup, artifacts.path(job.artifact))
     before = scoring.answers(victim, setup, split, instance)
-    paths = [folder.model(number) for number in range(result["models"])]
+    paths = [folder.model(number) for number in range(result.models)]
     after = [
         scoring.answers(scoring.open_model(setup, path), setup, split, instance) for path in paths
     ]
-    recovered = scoring.Recovered(_triggers(folder, instance.trigger.size), result["target"])
+    recovered = scoring.Recovered(_triggers(folder, instance.trigger.size), result.target)
     scored = scoring.score(job.metrics, before, after, labels, instance.target, recovered)
     kept = {}
     if recovered.triggers is not None:
@@ -239,7 +223,7 @@ def _measure_trial(job: TrialJob, folder: JobFolder, result: dict[str, Any]) -> 
         "metrics": scored.metrics,
         "spread": scored.spread,
         "empty": scored.empty,
-        "recovered_target": result["target"],
+        "recovered_target": result.target,
         **kept,
     }
 

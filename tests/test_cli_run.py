@@ -91,7 +91,7 @@ def test_a_run_leaves_no_process_and_no_temporary_file(tiny_run):
 def test_leaderboard_has_the_fields_that_scripts_rely_on(board):
     assert sorted(row["defense"] for row in board) == DEFENSES
     for row in board:
-        assert FIELDS <= row.keys()
+        assert row.keys() >= FIELDS
         rates = {key: value for key, value in row.items() if RATES.search(key)}
         assert len(rates) > 8
         assert all(value is None or 0 <= value <= 1 for value in rates.values())
@@ -140,7 +140,7 @@ def test_every_form_of_the_leaderboard_names_every_defense(tiny_run, board, form
 def test_the_export_has_the_columns_that_scripts_rely_on(exported):
     assert len(exported) == 8
     for row in exported:
-        assert COLUMNS <= row.keys()
+        assert row.keys() >= COLUMNS
         rates = [value for key, value in row.items() if RATES.search(key)]
         assert all(value is None or 0 <= value <= 1 for value in rates)
         assert (row["status"], row["error"], row["target"]) == ("done", "", 1)

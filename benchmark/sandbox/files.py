@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.data import PreparedDataset
+from benchmark.errors import JobFault
 from benchmark.jobs import Component
 from benchmark.recipe import BaseRecipe
 from benchmark.types import AttackInstance, DatasetInfo
+
+_LONGEST = 2000
+"""Characters of a reason."""
 
 
 class Request(BaseModel):
@@ -44,6 +48,21 @@ class Request(BaseModel):
     trigger_size: tuple[int, int] | None = None
     target: int | None = None
     trigger: list[list[list[float]]] | None = None
+
+
+class Result(BaseModel):
+    """The small part of an outcome. The plugin could have written it: it is checked when read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    models: int = Field(ge=0, le=10_000)
+    """How many repaired models there are."""
+    target: int | None
+    """The target class that was recovered."""
+    seconds: float = Field(ge=0)
+    device_memory_mib: float = Field(ge=0)
+    forward_images: int = Field(ge=0)
+    backward_images: int = Field(ge=0)
 
 
 @dataclass(frozen=True)
@@ -81,6 +100,39 @@ class JobFolder:
         """Return where repaired model `number` is written."""
         return self.outbox / f"model-{number}.safetensors"
 
-    def write_result(self, result: dict[str, Any]) -> None:
+    def write_result(self, result: Result) -> None:
         """Write the small part of the outcome, last of all: its presence says that all is there."""
-        (self.outbox / "result.json").write_text(json.dumps(result), encoding="utf-8")
+        (self.outbox / "result.json").write_text(result.model_dump_json(), encoding="utf-8")
+
+    def read_result(self) -> Result:
+        """Return what `write_result` wrote; `JobFault` if there is no such thing."""
+        try:
+            return Result.model_validate_json((self.outbox / "result.json").read_bytes())
+        except OSError as error:
+            raise JobFault("the process ended before it returned a result") from error
+        except ValidationError as error:
+            raise JobFault("the process wrote a result that is none") from error
+
+    def write_error(self, reason: str) -> None:
+        """Write why there is no result."""
+        text = reason[:_LONGEST].encode("utf-8", errors="backslashreplace")
+        (self.outbox / "error.txt").write_bytes(text)
+
+    def read_error(self) -> str:
+        """Return in one printable line what `write_error` wrote; empty if it wrote nothing."""
+        try:
+            with (self.outbox / "error.txt").open("rb") as file:
+                text = file.read(4 * _LONGEST).decode("utf-8", errors="replace")
+        except OSError:
+            return ""
+        line = " ".join(text.split())[:_LONGEST]
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+
+    def read_series(self) -> list[dict[str, Any]]:
+        """Return the rows of diagnostics that were written; none if they cannot be read."""
+        try:
+            lines = (self.outbox / "series.jsonl").read_text("utf-8").splitlines()
+            rows = [json.loads(line) for line in lines]
+        except (OSError, ValueError):
+            return []
+        return [row for row in rows if isinstance(row, dict)]

@@ -14,7 +14,7 @@ from benchmark.building import build, build_classifier, load_weights
 from benchmark.context import RunContext
 from benchmark.contracts import ImageSet, Outcome, View
 from benchmark.data import load_split
-from benchmark.sandbox.files import JobFolder, Request
+from benchmark.sandbox.files import JobFolder, Request, Result
 
 
 def run_task(request: Request, folder: JobFolder) -> None:
@@ -97,14 +97,14 @@ def _write(outcome: Outcome, folder: JobFolder, run: RunContext, seconds: float)
     if run.device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(run.device) / 2**20
     folder.write_result(
-        {
-            "models": len(models),
-            "target": None if outcome.target is None else int(outcome.target),
-            "seconds": seconds,
-            "device_memory_mib": peak,
-            "forward_images": run.meter.forward_images,
-            "backward_images": run.meter.backward_images,
-        }
+        Result(
+            models=len(models),
+            target=None if outcome.target is None else int(outcome.target),
+            seconds=seconds,
+            device_memory_mib=peak,
+            forward_images=run.meter.forward_images,
+            backward_images=run.meter.backward_images,
+        )
     )
 
 

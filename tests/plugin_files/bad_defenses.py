@@ -1,0 +1,299 @@
+"""Every way in which a defense can go wrong, each under its own name."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmark.api import DefenseSpec, Knowledge, Outcome, View, hookimpl
+
+Repair = Callable[[View, Any], Any]
+REPAIRS: dict[str, Repair] = {}
+
+
+def bad(repair: Repair) -> Repair:
+    REPAIRS[repair.__name__] = repair
+    return repair
+
+
+def untouched(view: View) -> Outcome:
+    return Outcome([view.model])
+
+
+def changed(view: View, change: Callable[[Any], Any]) -> Outcome:
+    import copy
+
+    import torch
+
+    model = copy.deepcopy(view.model)
+    with torch.no_grad():
+        change(model)
+    return Outcome([model])
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no message either")
+
+
+@bad
+def raises(view: View, run: Any) -> Any:
+    raise ValueError("the [bold]first[/] line\nand the second")
+
+
+@bad
+def raises_unprintable(view: View, run: Any) -> Any:
+    raise Unprintable
+
+
+@bad
+def raises_lone_surrogate(view: View, run: Any) -> Any:
+    raise ValueError("caf\udce9 \x00 \x1b[31m")
+
+
+@bad
+def exits(view: View, run: Any) -> Any:
+    sys.exit()
+
+
+@bad
+def exits_5(view: View, run: Any) -> Any:
+    sys.exit(5)
+
+
+@bad
+def vanishes(view: View, run: Any) -> Any:
+    os._exit(0)
+
+
+@bad
+def vanishes_7(view: View, run: Any) -> Any:
+    os._exit(7)
+
+
+@bad
+def segfaults(view: View, run: Any) -> Any:
+    ctypes.string_at(0)
+
+
+@bad
+def interrupts(view: View, run: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+@bad
+def loops(view: View, run: Any) -> Any:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while True:
+        pass
+
+
+@bad
+def sleeps(view: View, run: Any) -> Any:
+    time.sleep(3600)
+
+
+@bad
+def eats_memory(view: View, run: Any) -> Any:
+    eaten = []
+    while len(eaten) < 20:
+        eaten.append(b"x" * 100 * 2**20)
+        time.sleep(0.1)
+    return untouched(view)
+
+
+@bad
+def gives_nan(view: View, run: Any) -> Any:
+    return changed(view, lambda model: next(model.parameters()).fill_(float("nan")))
+
+
+@bad
+def gives_another_shape(view: View, run: Any) -> Any:
+    from torch import nn
+
+    def widen(model: Any) -> None:
+        model.network[3] = nn.Linear(32, 4)
+
+    return changed(view, widen)
+
+
+@bad
+def gives_a_wrapper(view: View, run: Any) -> Any:
+    from torch import nn
+
+    return Outcome([nn.Sequential(view.model, nn.Softmax(1))])
+
+
+@bad
+def gives_doubles(view: View, run: Any) -> Any:
+    return changed(view, lambda model: model.double())
+
+
+@bad
+def gives_none(view: View, run: Any) -> Any:
+    return None
+
+
+@bad
+def gives_no_model(view: View, run: Any) -> Any:
+    return Outcome([])
+
+
+@bad
+def gives_a_state_dict(view: View, run: Any) -> Any:
+    return Outcome([view.model.state_dict()])
+
+
+@bad
+def gives_flat_triggers(view: View, run: Any) -> Any:
+    import torch
+
+    return Outcome([view.model], triggers=torch.zeros(3, 3))
+
+
+@bad
+def records_a_tensor(view: View, run: Any) -> Any:
+    run.record("loss", value=next(view.model.parameters()))
+    return untouched(view)
+
+
+@bad
+def forges_the_result(view: View, run: Any) -> Any:
+    Path("../outbox/result.json").write_text('["models", 1]', encoding="utf-8")
+    os._exit(0)
+
+
+@bad
+def forges_the_costs(view: View, run: Any) -> Any:
+    text = '{"models": "many", "seconds": null, "device_memory_mib": {}}'
+    Path("../outbox/result.json").write_text(text, encoding="utf-8")
+    os._exit(0)
+
+
+@bad
+def removes_its_folder(view: View, run: Any) -> Any:
+    shutil.rmtree(Path.cwd().parent)
+    return untouched(view)
+
+
+@bad
+def kills_its_parent(view: View, run: Any) -> Any:
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(3600)
+
+
+@bad
+def reads_the_target(view: View, run: Any) -> Any:
+    return Outcome([view.model], target=view.target)
+
+
+@bad
+def looks_for_the_trigger(view: View, run: Any) -> Any:
+    return Outcome([view.model], triggers=view.trigger[None])
+
+
+# From here on, what is bad does no harm to the trial.
+
+
+@bad
+def prints_a_lot(view: View, run: Any) -> Any:
+    print("the first line")
+    for _ in range(100):
+        sys.stdout.write("x" * 2**20)
+    print("\nthe last line")
+    return untouched(view)
+
+
+@bad
+def closes_its_output(view: View, run: Any) -> Any:
+    sys.stdout.close()
+    sys.stderr.close()
+    return untouched(view)
+
+
+@bad
+def closes_its_descriptors(view: View, run: Any) -> Any:
+    os.close(1)
+    os.close(2)
+    return untouched(view)
+
+
+@bad
+def wanders_off(view: View, run: Any) -> Any:
+    os.chdir("/")
+    os.environ.clear()
+    return untouched(view)
+
+
+@bad
+def changes_the_defaults(view: View, run: Any) -> Any:
+    import numpy as np
+    import torch
+
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    torch.set_num_threads(7)
+    for seed in (torch.manual_seed, np.random.seed, random.seed):
+        seed(0)
+    return untouched(view)
+
+
+@bad
+def spoils_what_it_was_given(view: View, run: Any) -> Any:
+    import copy
+
+    repaired = copy.deepcopy(view.model)
+    for tensor in view.model.state_dict().values():
+        tensor.zero_()
+    for path in Path("../inbox").iterdir():
+        path.unlink()
+    return Outcome([repaired])
+
+
+@bad
+def leaves_a_thread(view: View, run: Any) -> Any:
+    threading.Thread(target=time.sleep, args=(3600,)).start()
+    return untouched(view)
+
+
+@bad
+def leaves_a_child(view: View, run: Any) -> Any:
+    subprocess.Popen(["sleep", "3600"])
+    return untouched(view)
+
+
+@bad
+def leaves_a_session(view: View, run: Any) -> Any:
+    subprocess.Popen(["setsid", "sleep", "3600"], start_new_session=True)
+    return untouched(view)
+
+
+@bad
+def leaves_a_daemon(view: View, run: Any) -> Any:
+    daemon = "(setsid sleep 3600 </dev/null >/dev/null 2>&1 &) &"
+    subprocess.run(["sh", "-c", daemon], check=True)
+    return untouched(view)
+
+
+class Bad:
+    def __init__(self, name: str) -> None:
+        self.repair = REPAIRS[name]
+
+
+@hookimpl
+def bench_defenses() -> list[DefenseSpec]:
+    needs = frozenset({Knowledge.WEIGHTS})
+    return [
+        DefenseSpec(name, "1", "bad", lambda _, name=name: Bad(name), needs=needs)
+        for name in REPAIRS
+    ]

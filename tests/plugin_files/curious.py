@@ -1,0 +1,85 @@
+"""A defense that writes down all that it can see in its process; twice, told nothing and all."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmark.api import DefenseSpec, Knowledge, Options, Outcome, View, hookimpl
+
+
+class CuriousOptions(Options):
+    """Options of both."""
+
+    notes: str = "/dev/null"
+
+
+def things() -> Iterator[Any]:
+    """Yield every object in the process that the collector knows, and what they hold."""
+    seen: set[int] = set()
+    for thing in gc.get_objects():
+        for one in (thing, *gc.get_referents(thing)):
+            if id(one) not in seen:
+                seen.add(id(one))
+                yield one
+
+
+def shape(thing: Any) -> tuple[int, ...]:
+    sizes: list[int] = []
+    while isinstance(thing, list | tuple) and thing:
+        sizes.append(len(thing))
+        thing = thing[0]
+    return tuple(sizes)
+
+
+class Curious:
+    """Looks around."""
+
+    def __init__(self, options: CuriousOptions) -> None:
+        self.options = options
+
+    def repair(self, view: View, run: Any) -> Outcome:
+        import torch
+
+        texts, images, patches = set(), [], []
+        for thing in list(things()):
+            if isinstance(thing, str) and len(thing) < 100_000:
+                texts.add(thing)
+            elif isinstance(thing, list | tuple) and shape(thing) == (3, 3, 3):
+                patches.append(thing)
+            elif isinstance(thing, torch.Tensor) and thing.shape[-2:] == (16, 16):
+                images.extend(thing.flatten(0, -4).tolist())
+            elif isinstance(thing, torch.Tensor) and thing.shape == (3, 3, 3):
+                patches.append(thing.tolist())
+        folder = Path.cwd().parent
+        descriptors = list(Path("/proc/self/fd").iterdir())
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        notes = {
+            "arguments": sys.orig_argv,
+            "environment": dict(os.environ),
+            "folder": str(Path.cwd()),
+            "files": {str(path.relative_to(folder)): path.stat().st_size for path in files},
+            "request": (folder / "inbox" / "request.json").read_text(encoding="utf-8"),
+            "open": [str(path.readlink()) for path in descriptors if path.exists()],
+            "fields": sorted(view.granted),
+            "texts": sorted(text.encode("utf-8", "replace").decode() for text in texts),
+            "images": images,
+            "patches": patches,
+        }
+        Path(self.options.notes).write_text(json.dumps(notes), encoding="utf-8")
+        return Outcome([view.model])
+
+
+@hookimpl
+def bench_defenses() -> list[DefenseSpec]:
+    little = frozenset({Knowledge.WEIGHTS, Knowledge.CLEAN_IMAGES})
+    told = {"curious": little, "insider": frozenset(Knowledge)}
+    return [
+        DefenseSpec(name, "1", "looks around", Curious, CuriousOptions, needs)
+        for name, needs in told.items()
+    ]
