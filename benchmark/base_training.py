@@ -9,6 +9,7 @@ from torch import nn
 
 from benchmark.context import RunContext
 from benchmark.contracts import ImageSet
+from benchmark.primitives.arithmetic import arithmetic
 from benchmark.primitives.batches import Augment, batch_indices, normal_batch
 from benchmark.recipe import BaseRecipe
 
@@ -43,7 +44,8 @@ def train_base(model: nn.Module, data: ImageSet, recipe: BaseRecipe, run: RunCon
         for index in batch_indices(count, recipe.batch_size, generator):
             if len(index) > 1:  # batch norm cannot normalise a single image
                 images = normal_batch(data.images, index, augment, generator)
-                loss = loss_of(model(images), data.labels[index])
+                with arithmetic(run.device, recipe.precision):
+                    loss = loss_of(model(images), data.labels[index])
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 optimiser.step()

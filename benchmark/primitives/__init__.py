@@ -1,6 +1,7 @@
 """What a plugin author builds on: stamping, training, prediction, frozen classifiers."""
 
 from benchmark.context import Meter, RunContext
+from benchmark.primitives.arithmetic import arithmetic
 from benchmark.primitives.batches import Augment, batch_indices, normal_batch, to_unit
 from benchmark.primitives.finetune import fine_tune
 from benchmark.primitives.frozen import frozen
@@ -11,6 +12,7 @@ __all__ = [
     "Augment",
     "Meter",
     "RunContext",
+    "arithmetic",
     "batch_indices",
     "fine_tune",
     "frozen",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from benchmark.context import RunContext
 from benchmark.contracts import ImageSet
+from benchmark.primitives.arithmetic import arithmetic
 from benchmark.primitives.batches import batch_indices, to_unit
 from benchmark.primitives.stamp import random_places, stamp
 from benchmark.recipe import FineTune
@@ -58,7 +59,8 @@ def fine_tune(
                 images, labels = _poison(
                     images, labels, poisoned[index], trigger, relabel_to, options, generator
                 )
-            loss = nn.functional.cross_entropy(model(images), labels)
+            with arithmetic(run.device, options.precision):
+                loss = nn.functional.cross_entropy(model(images), labels)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
