@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmark.config import Chosen, Config
 from benchmark.data import PreparedDataset
+from benchmark.errors import UserError
 from benchmark.identity import derive_seed, identity
 from benchmark.jobs import BaseJob, Job, Setup, Split, TrialJob, VictimJob
 from benchmark.records import TrialRecord
@@ -69,6 +70,12 @@ class Plan:
 
 def make_plan(config: Config, dataset: PreparedDataset, machine: Machine) -> Plan:
     """Return the jobs of every (seed, attack instance, defense)."""
+    count, fraction = dataset.test_count, config.split.defense_fraction
+    if not 0 < round(count * fraction) < count:
+        raise UserError(
+            f"split.defense_fraction = {fraction:g} leaves no test image to one of the two parts",
+            f"there are {count}",
+        )
     planner = _Planner(config, dataset, machine)
     return Plan(config, machine, tuple(planner.jobs()))
 

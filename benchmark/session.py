@@ -46,6 +46,7 @@ class Options:
 def start(request: Request, options: Options) -> int:
     """Carry out the request; returns the exit status: 0, 1 (some failed) or 130 (interrupted)."""
     messages = Console(stderr=True)
+    _check_out(options.out)
     plugins = load_plugins(options.plugin_files)
     _warn(plugins, messages)
     config = resolve(request, plugins)
@@ -60,6 +61,13 @@ def start(request: Request, options: Options) -> int:
     print_leaderboard(Console(), frame[frame["trial"].isin(planned)])
     _last_words(config, options, messages)
     return status
+
+
+def _check_out(out: Path) -> None:
+    """Refuse a wrong folder before minutes are spent on data."""
+    existing = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise UserError(f"{existing} is a file, not a folder of results; use another --out")
 
 
 def _warn(plugins: Plugins, console: Console) -> None:

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from benchmark.cli import export, leaderboard, plugins, presets, run, show
 
+
+class _Commands(TyperGroup):
+    """Ends a command as we promise, before typer does it in its own way."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("bench: interrupted", file=sys.stderr)
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            # Whoever read our output (`| head`) has gone; that is no fault of the request. What is
+            # still in the buffer must go somewhere when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+
+
 app = typer.Typer(
     name="bench",
+    cls=_Commands,
     help="Measure defenses against neural backdoors. Start with: bench run --defense mesa",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -49,10 +69,3 @@ def main() -> None:
         text = " ".join(str(error).split())
         print(f"bench: {text}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("bench: interrupted", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        # Whoever read our output (`| head`) has gone; that is no fault of the request.
-        sys.stderr.close()
-        sys.exit(0)
