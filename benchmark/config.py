@@ -23,7 +23,7 @@ from benchmark.settings import (
     make_options,
     option_keys,
 )
-from benchmark.specs import AttackSpec, DatasetSpec, DefenseSpec, ModelSpec
+from benchmark.specs import AttackSpec, DatasetSpec, DefenseSpec, ModelSpec, choosing_options
 
 FLOOR = "none"
 SHARED = ("run", "split", "base", "dataset", "model", "attack", "retrain")
@@ -150,7 +150,11 @@ class _Maker:
         """Return a data set, model or attack: one namespace a kind."""
         found = self.plugins.get(kind, name)
         spec: DatasetSpec | ModelSpec | AttackSpec = found.spec
-        layers = [*self._plugin_layers(spec), *self._layers(kind)]
+        layers = [
+            *self._plugin_layers(spec),
+            self._preset_layer(kind, spec),
+            layer(self.request.sets, kind),
+        ]
         return Chosen(kind, found, make_options(spec.options, kind, layers))
 
     def defense(self, name: str) -> Chosen:
@@ -190,6 +194,18 @@ class _Maker:
         keys = option_keys(spec.options)
         given = {f"retrain.{key}": value for key, value in layer(sets, "retrain").items()}
         return {key: value for key, value in given.items() if key in keys}
+
+    def _preset_layer(self, kind: Kind, spec: DatasetSpec | ModelSpec | AttackSpec) -> Layer:
+        """Return the preset's settings for a component, which may not be the preset's own.
+
+        Another attack takes over how to poison, if it has such options, but not which triggers.
+        """
+        preset = self.preset
+        given = layer(preset.settings, kind)
+        if spec.name in (preset.dataset, preset.model, *preset.attacks):
+            return given
+        kept = option_keys(spec.options).keys() - choosing_options(spec.options)
+        return {key: given[key] for key in given if kind == "attack" and key in kept}
 
     def _layers(self, namespace: str) -> list[Layer]:
         return [layer(self.preset.settings, namespace), layer(self.request.sets, namespace)]

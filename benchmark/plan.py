@@ -123,10 +123,12 @@ class _Planner:
         }
         key = identity("base", payload)
         cores = self.machine.cores if self.machine.device == "cpu" else self.config.run.threads
+        # Everything else waits for it, so a base model has all cores and the memory to itself;
+        # the time limit is for attacks and defenses.
+        setup = self._setup(threads=cores, memory_mib=None)
         job = BaseJob(
             id=key,
-            # Everything else waits for it, so a base model has all cores to itself.
-            setup=self._setup(threads=cores, memory_mib=None),
+            setup=setup.model_copy(update={"timeout_s": None}),
             recipe=self.config.recipe,
             seed=derive_seed("base", key),
         )

@@ -35,10 +35,13 @@ finished trials with the whole grid. (What it chose, trigger and target, is hash
 
 def deciding_options(options: BaseModel) -> dict[str, Any]:
     """Return the options that decide a result's numbers, as plain JSON data."""
-    fields = type(options).model_fields
-    extras = {name: fields[name].json_schema_extra for name in fields}
-    left_out = {name for name, extra in extras.items() if extra == CHOOSES}
-    return options.model_dump(mode="json", exclude=left_out)
+    return options.model_dump(mode="json", exclude=choosing_options(type(options)))
+
+
+def choosing_options(options: type[BaseModel]) -> set[str]:
+    """Return the names of the options marked `CHOOSES`."""
+    fields = options.model_fields
+    return {name for name in fields if fields[name].json_schema_extra == CHOOSES}
 
 
 def lazy(path: str) -> Callable[[Any], Any]:

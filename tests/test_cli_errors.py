@@ -1,5 +1,6 @@
 """Wrong requests: one clear line on standard error, status 2, and nothing touched."""
 
+import contextlib
 import os
 import resource
 import shutil
@@ -266,11 +267,9 @@ def small_disk(tmp_path):
 def fill(folder: Path) -> Path:
     """Take all the space that is left."""
     filler = folder / "filler"
-    with filler.open("wb", buffering=0) as file:
-        for size in (65536, 4096):
-            with pytest.raises(OSError, match="No space left"):
-                while True:
-                    file.write(b"x" * size)
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):  # at the end
+        while file.write(b"x" * 4096):
+            pass
     return filler
 
 

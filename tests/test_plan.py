@@ -1,0 +1,307 @@
+"""Plans: identities change with what decides numbers and with nothing else."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmark.config import Request, resolve
+from benchmark.data import PreparedDataset
+from benchmark.errors import UserError
+from benchmark.estimate import Clock, in_words
+from benchmark.identity import canonical, derive_seed, identity
+from benchmark.jobs import BaseJob, TrialJob, VictimJob, parse_job
+from benchmark.plan import Machine, Plan, Planned, make_plan
+from benchmark.plugins import load_plugins
+from benchmark.preset import Estimate
+from benchmark.settings import parse_sets
+from benchmark.types import DatasetInfo
+
+FILES = Path(__file__).parent / "plugin_files"
+TINY = FILES / "tiny_case.py"
+DATA = PreparedDataset(
+    name="tiny",
+    folder=Path("/cache/tiny"),
+    info=DatasetInfo(3, (16, 16)),
+    fingerprint="f" * 20,
+    mean=(0.5, 0.5, 0.5),
+    std=(0.2, 0.2, 0.2),
+    train_count=240,
+    test_count=150,
+    class_names=("red", "green", "blue"),
+)
+MACHINE = Machine(
+    device="cpu", workers=2, cores=4, memory_mib=8000, timeout_s=60.0, out="/somewhere/results"
+)
+
+
+CHOSEN = ("attack.triggers=170,0", "attack.target=1")
+
+
+def plan(*sets: str, fixed=CHOSEN, files=(TINY,), data=DATA, machine=MACHINE, **request) -> Plan:
+    asked = {"defenses": ("shake",), "dataset": "tiny", "model": "one-conv"} | request
+    config = resolve(Request(**asked, sets=parse_sets([*fixed, *sets])), load_plugins(files))
+    return make_plan(config, data, machine)
+
+
+def name_of(planned: Planned) -> str:
+    """Return what a job is called, whatever its identity."""
+    facts = planned.facts
+    kind = facts.get("defense", planned.job.kind)
+    return f"{kind} {facts.get('attack', '')} {facts.get('trigger', '')} {facts['seed']}"
+
+
+def identities(made: Plan) -> dict[str, str]:
+    return {name_of(one): one.job.id for one in made.jobs}
+
+
+def changed(before: Plan, after: Plan) -> set[str]:
+    """Return the kinds of jobs whose identity is another one."""
+    old, new = identities(before), identities(after)
+    return {name.split()[0] for name in old.keys() & new.keys() if old[name] != new[name]}
+
+
+TRIALS = {"shake", "none", "fine_tuning", "oracle"}
+ALL = {"base", "victim"} | TRIALS
+
+
+def test_a_plan_has_every_job_once_and_each_behind_what_it_needs():
+    made = plan(seeds=2)
+    assert len(made.jobs) == 2 * (1 + 2 * (1 + 4))
+    assert len({one.job.id for one in made.jobs}) == len(made.jobs)
+    assert [one.job.id for one in made.trials] == [
+        one.job.id for one in made.jobs if isinstance(one.job, TrialJob)
+    ]
+    seen = set()
+    for one in made.jobs:
+        assert (one.needs in seen) != isinstance(one.job, BaseJob)
+        seen.add(one.job.id)
+
+
+def test_the_same_request_has_the_same_identities():
+    assert identities(plan()) == identities(plan())
+
+
+@pytest.mark.parametrize(
+    ("sets", "kinds"),
+    [
+        ("base.epochs=3", ALL),
+        ("base.lr=0.123", ALL),
+        ("attack.epochs=3", {"victim"} | TRIALS),
+        ("attack.poison_ratio=0.5", {"victim"} | TRIALS),
+        ("attack.target=2", {"victim"} | TRIALS),
+        ("split.defense_fraction=0.5", {"victim"} | TRIALS),
+        ("shake.scale=0.25", {"shake"}),
+        ("retrain.epochs=3", {"fine_tuning", "oracle"}),
+        ("oracle.retrain.epochs=3", {"oracle"}),
+    ],
+)
+def test_what_decides_numbers_changes_exactly_the_identities_that_it_decides(sets, kinds):
+    assert changed(plan(), plan(sets)) == kinds
+
+
+def test_the_data_and_the_model_decide_everything():
+    assert changed(plan(), plan(data=replace(DATA, fingerprint="e" * 20))) == ALL
+    assert changed(plan(), plan(model="small-resnet")) == ALL
+    narrow, wide = (plan(f"model.width={n}", model="small-resnet") for n in (8, 24))
+    assert changed(narrow, wide) == ALL
+
+
+@pytest.mark.parametrize(
+    "sets", ["run.threads=2", "run.min_asr=0.5", "run.memory_mib=900", "attack.grid_seed=3"]
+)
+def test_what_decides_no_number_changes_no_identity(sets):
+    assert changed(plan(), plan(sets)) == set()
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [
+        {"device": "cuda"},
+        {"workers": 7},
+        {"cores": 1},
+        {"memory_mib": 1000},
+        {"timeout_s": None},
+        {"out": "/elsewhere"},
+    ],
+)
+def test_the_machine_changes_no_identity_and_no_seed(difference):
+    before, after = plan(), plan(machine=replace(MACHINE, **difference))
+    assert identities(before) == identities(after)
+    assert [one.job.seed for one in before.jobs] == [one.job.seed for one in after.jobs]
+
+
+def test_where_the_cache_lies_changes_no_identity():
+    assert changed(plan(), plan(data=replace(DATA, folder=Path("/another/cache")))) == set()
+
+
+def test_no_payload_names_a_place_on_this_machine():
+    for one in plan(seeds=2).jobs:
+        text = canonical(one.payload)
+        assert not any(place in text for place in ("/somewhere", "/cache", str(FILES), "cpu"))
+
+
+@pytest.mark.parametrize(
+    "more", [{"seeds": 3}, {"defenses": ("shake", "rattle")}, {"attacks": ("bw3x3", "rgb3x3")}]
+)
+def test_asking_for_more_leaves_every_job_as_it_was(more):
+    grids = ("attack.target=1",)  # no triggers: of two grids, they cannot both be named
+    assert whole(plan(fixed=grids)).items() < whole(plan(fixed=grids, **more)).items()
+
+
+def whole(made: Plan) -> dict[str, tuple[str, int]]:
+    """Return identity and seed of every job of whole grids."""
+    return {name_of(one): (one.job.id, one.job.seed) for one in made.jobs}
+
+
+def test_a_subset_of_the_grid_in_any_order_is_part_of_the_whole():
+    everything = whole(plan("attack.triggers=170,0,27"))
+    for subset in ("27", "0,170", "27,170"):
+        assert whole(plan(f"attack.triggers={subset}")).items() < everything.items()
+
+
+def test_a_random_target_of_a_subset_is_that_of_the_whole_grid():
+    sets = ["attack.target=random", "attack.grid_seed=5"]
+    some = whole(plan(*sets, "attack.triggers=27"))
+    assert some.items() < whole(plan(*sets, "attack.triggers=0,27,170")).items()
+
+
+# Plugin files
+
+
+def test_an_edited_plugin_file_is_another_plugin(tmp_path):
+    copies = [tmp_path / folder / "tiny_case.py" for folder in ("a", "b")]
+    for copy in copies:
+        copy.parent.mkdir()
+        shutil.copy(TINY, copy)
+    before = plan(files=copies[:1])
+    assert changed(plan(), before) == set()  # elsewhere, but the same
+    copies[1].write_text(copies[1].read_text() + "\n# another line\n")
+    # the model and the defense come from that file, so it decides everything
+    assert changed(before, plan(files=copies[1:])) == ALL
+
+
+def test_an_edited_defense_file_decides_that_defense_alone(tmp_path):
+    file = tmp_path / "layered.py"
+    shutil.copy(FILES / "layered.py", file)
+    asked = {"files": (TINY, file), "defenses": ("shake", "layered")}
+    before = plan(**asked)
+    file.write_text(file.read_text().replace("has options", "has many options"))
+    assert changed(before, plan(**asked)) == {"layered"}
+
+
+def test_another_version_is_another_defense(tmp_path):
+    import benchmark.plan as module
+
+    plugins = load_plugins([TINY])
+    config = resolve(
+        Request(defenses=("shake",), dataset="tiny", model="one-conv", sets={}), plugins
+    )
+    none = next(one for one in config.defenses if one.spec.name == "none")
+    newer = replace(none, found=replace(none.found, spec=replace(none.spec, version="2")))
+    assert module._part(none) != module._part(newer)
+
+
+# Seeds
+
+
+def test_every_job_has_a_seed_of_its_own_and_variants_share_it():
+    made = plan(seeds=2)
+    seeds = {name_of(one): one.job.seed for one in made.jobs}
+    assert len(set(seeds.values())) == len(seeds)
+    variant = {name_of(one): one.job.seed for one in plan("shake.scale=0.25", seeds=2).jobs}
+    assert variant == seeds
+
+
+def test_all_trials_of_a_seed_share_the_split_and_the_places():
+    splits = {}
+    for one in plan(seeds=2, defenses=("shake", "rattle")).jobs:
+        if not isinstance(one.job, BaseJob):
+            splits.setdefault(one.facts["seed"], set()).add(one.job.split.model_dump_json())
+    assert [len(found) for found in splits.values()] == [1, 1]
+    assert splits[0] != splits[1]
+
+
+def test_identities_and_seeds_depend_on_each_axis_and_on_its_place():
+    assert identity("trial", {"a": 1, "b": 2}) == identity("trial", {"b": 2, "a": 1})
+    assert identity("trial", {"a": 1}) != identity("victim", {"a": 1})
+    assert len(identity("trial", {})) == 20
+    axes = [("a",), ("a", 0), ("a", "0"), ("a", 0, 0), ("a0",), (0, "a")]
+    seeds = {derive_seed(*one) for one in axes}
+    assert len(seeds) == len(axes)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        identity("trial", {"a": float("nan")})
+
+
+# What jobs carry
+
+
+def test_a_job_travels_as_json_and_comes_back_the_same():
+    for one in plan(seeds=2).jobs:
+        assert parse_job(one.job.model_dump_json()) == one.job
+
+
+def test_limits_hold_for_plugins_and_not_for_the_base_model():
+    made = plan()
+    setups = {name_of(one).split()[0]: one.job.setup for one in made.jobs}
+    assert setups["base"].threads == MACHINE.cores
+    assert (setups["base"].memory_mib, setups["base"].timeout_s) == (None, None)
+    for kind in ("victim", "shake"):
+        assert setups[kind].threads == 1
+        assert setups[kind].memory_mib == int(8000 * 0.8 / 2)
+        assert setups[kind].timeout_s == 60
+    limited = plan("run.memory_mib=900", "run.threads=2").trials[0].job.setup
+    assert (limited.memory_mib, limited.threads) == (900, 2)
+
+
+def test_a_trial_is_told_what_its_defense_declares_and_no_job_its_victim_before_it_exists():
+    for one in plan().jobs:
+        if isinstance(one.job, TrialJob):
+            assert ("trigger pixels" in one.job.needs) == (one.facts["defense"] == "oracle")
+        if isinstance(one.job, TrialJob | VictimJob):
+            assert one.job.artifact == ""
+
+
+def test_a_leaderboard_compares_trials_of_one_setting_only():
+    groups = {one.facts["group"] for one in plan(seeds=2, defenses=("shake", "rattle")).trials}
+    assert len(groups) == 1
+    for sets in ("base.epochs=3", "attack.epochs=3", "split.defense_fraction=0.5"):
+        assert {one.facts["group"] for one in plan(sets).trials}.isdisjoint(groups)
+    variants = {one.facts["variant_id"] for one in plan().trials}
+    assert len(variants) == 4
+    assert {one.facts["variant_id"] for one in plan(seeds=2).trials} == variants
+    assert len({one.facts["variant_id"] for one in plan("shake.scale=1").trials} - variants) == 1
+
+
+@pytest.mark.parametrize(("fraction", "fine"), [(0.003, False), (0.004, True), (0.998, False)])
+def test_a_split_leaves_something_to_both_parts(fraction, fine):
+    if fine:
+        assert plan(f"split.defense_fraction={fraction}").trials
+    else:
+        with pytest.raises(UserError, match="there are 150"):
+            plan(f"split.defense_fraction={fraction}")
+
+
+# How long it takes
+
+ESTIMATE = Estimate(base=100, victim=30, trial=10)
+
+
+def test_the_time_is_estimated_from_the_preset_and_then_from_what_was_seen():
+    jobs, clock = plan().jobs, Clock(ESTIMATE)
+    assert clock.total(jobs, workers=2) == 100 + (2 * 30 + 8 * 10) / 2
+    shake = next(one for one in jobs if one.facts.get("defense") == "shake")
+    clock.note(shake, 50)
+    clock.note(shake, 70)
+    assert clock.expect(shake) == 60
+    assert clock.total(jobs, workers=1) == 100 + 2 * 30 + 6 * 10 + 2 * 60
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "0 s"), (89, "89 s"), (91, "2 min"), (5340, "89 min"), (5400, "1 h 30 min")],
+)
+def test_a_time_in_words(seconds, words):
+    assert in_words(seconds) == words

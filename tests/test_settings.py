@@ -1,0 +1,225 @@
+"""How options are made of defaults, plugins, presets and `--set`."""
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import event, given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field
+
+from benchmark.config import Config, Request, resolve
+from benchmark.errors import UserError
+from benchmark.plugins import Plugins, load_plugins
+from benchmark.preset import load_preset, preset_names
+from benchmark.settings import RunOptions, check_namespaces, layer, make_options, parse_sets
+from benchmark.specs import Options
+
+FILES = Path(__file__).parent / "plugin_files"
+
+
+class Inner(Options):
+    epochs: int = Field(10, ge=1)
+    rates: tuple[float, ...] = (0.1,)
+
+
+class Outer(Options):
+    name: str = "x"
+    inner: Inner = Inner()
+
+
+@pytest.fixture(scope="module")
+def plugins():
+    return load_plugins([FILES / "tiny_case.py", FILES / "layered.py"])
+
+
+def config(plugins: Plugins, *sets: str, **request) -> Config:
+    asked = {"defenses": ("layered",), "dataset": "tiny", "model": "one-conv"} | request
+    return resolve(Request(**asked, sets=parse_sets(sets)), plugins)
+
+
+def options(plugins: Plugins, *sets: str, name: str = "layered", **request) -> BaseModel:
+    chosen = config(plugins, *sets, **request).defenses
+    return next(one.options for one in chosen if one.spec.name == name)
+
+
+# --set texts
+
+
+def test_a_set_text_is_cut_at_its_first_equals_sign():
+    assert parse_sets(["a.b = c=d ", "a.b=2", "x.y="]) == {"a.b": "2", "x.y": ""}
+
+
+def test_the_last_of_two_texts_for_a_key_counts():
+    assert parse_sets(["a.b=1", "a.b=2"]) == {"a.b": "2"}
+
+
+@pytest.mark.parametrize("text", ["", "=", "a", "a=b", "ab=c.d", "a.b"])
+def test_a_text_that_sets_nothing_is_refused(text):
+    with pytest.raises(UserError, match="is not of the form"):
+        parse_sets([text])
+
+
+def test_a_layer_is_one_namespace():
+    assert layer({"a.b": 1, "ab.c": 2, "a.b.c": 3, "a": 4}, "a") == {"b": 1, "b.c": 3}
+
+
+# make_options
+
+
+def test_later_layers_win_and_leave_the_others_alone():
+    made = make_options(Outer, "n", [{"inner.epochs": 3}, {"name": "y"}, {"inner.epochs": "4"}])
+    assert made == Outer(name="y", inner=Inner(epochs=4))
+
+
+def test_a_list_is_read_from_text_between_commas():
+    assert make_options(Inner, "n", [{"rates": "0.5, 1e-3"}]).rates == (0.5, 0.001)
+    assert make_options(Inner, "n", [{"rates": "0.5"}]).rates == (0.5,)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("inner.epocs", 3, r"unknown option 'n.inner.epocs' \(did you mean n.inner.epochs"),
+        ("inner", 3, r"unknown option 'n.inner'"),
+        ("zzzzzzz", 3, r"known: n.name, n.inner.epochs, n.inner.rates"),
+        ("inner.epochs", "0", r"n.inner.epochs = '0': input should be greater than or equal to 1"),
+        ("inner.epochs", "9" * 5000, r"n.inner.epochs = "),
+        ("inner.rates", "1,x", r"n.inner.rates.1 = 'x': input should be a valid number"),
+        ("inner.rates", "inf", r"n.inner.rates.0 = 'inf': input should be a finite number"),
+    ],
+)
+def test_a_wrong_option_is_named_with_what_is_allowed(key, value, said):
+    with pytest.raises(UserError, match=said):
+        make_options(Outer, "n", [{key: value}])
+
+
+def test_an_unknown_namespace_is_named_with_the_nearest():
+    check_namespaces({"mesa.epochs": 1}, ["mesa"])
+    with pytest.raises(UserError, match=r"--set mesas.x: .*'mesas' \(did you mean mesa\?\)"):
+        check_namespaces({"mesas.x": 1}, ["mesa", "run"])
+
+
+# The order of the layers: default < the plugin's preset < preset < retrain.* < the defense's own
+
+
+def test_the_order_in_which_settings_count(plugins):
+    preset = load_preset("quick").settings
+    assert not any(key.startswith("layered") for key in preset)
+    default = options(plugins)
+    assert default.alone == 1  # the default
+    assert default.here == 2  # what the plugin says for the preset `quick`
+    assert options(plugins, preset="cifar10-bw").here == 1
+    assert options(plugins, "layered.here=3").here == 3
+
+
+def test_the_retraining_of_all_defenses_is_set_in_one_place(plugins):
+    sets = ["retrain.epochs=7", "retrain.lr=0.5"]
+    for name in ("layered", "fine_tuning"):
+        made = options(plugins, *sets, "layered.retrain.lr=0.25", name=name)
+        assert made.retrain.epochs == 7
+        assert made.retrain.lr == (0.25 if name == "layered" else 0.5)
+
+
+def test_a_presets_own_settings_count_more_than_the_plugins(plugins):
+    for name in preset_names():
+        shared = layer(load_preset(name).settings, "retrain")
+        retrain = options(plugins, preset=name).retrain
+        # the plugin says 99 epochs for every preset
+        assert retrain.epochs == int(shared.get("epochs", 99))
+        assert options(plugins, "retrain.epochs=5", preset=name).retrain.epochs == 5
+        chosen = ["layered.retrain.epochs=6", "retrain.epochs=5"]
+        assert options(plugins, *chosen, preset=name).retrain.epochs == 6
+
+
+def test_another_component_than_the_presets_leaves_the_presets_settings_for_it_out(plugins):
+    # `attack.triggers` of quick are names of bw3x3, `model.width` of cifar10-cpu is of resnet18
+    colours = config(plugins, attacks=("rgb3x3",)).attacks[0].options
+    assert colours.triggers is None
+    assert colours.poison_ratio == load_preset("quick").settings["attack.poison_ratio"]
+    width = load_preset("cifar10-cpu").settings["model.width"]
+    for model in ("resnet18", "small-resnet", "one-conv"):
+        made = config(plugins, preset="cifar10-cpu", model=model).model.options
+        assert made == (type(made)(width=width) if model == "resnet18" else type(made)())
+    with pytest.raises(UserError, match=r"unknown option 'model\.width'"):
+        config(plugins, "model.width=8", preset="cifar10-cpu")
+
+
+def test_a_retraining_option_reaches_only_the_defenses_that_have_it(plugins):
+    assert not hasattr(options(plugins, "retrain.epochs=3", name="none"), "retrain")
+    with pytest.raises(UserError, match=r"unknown option 'retrain\.alone'"):
+        config(plugins, "retrain.alone=3")
+
+
+def test_what_was_set_by_hand_is_known_apart(plugins):
+    found = config(plugins, "retrain.epochs=3", "layered.alone=2", "run.threads=2")
+    layered = next(one for one in found.defenses if one.spec.name == "layered")
+    assert layered.by_hand == {"alone": "2"}
+    assert found.setting == "quick, retrain.epochs=3"
+
+
+def test_the_floor_and_the_presets_controls_are_always_there(plugins):
+    names = [one.spec.name for one in config(plugins).defenses]
+    assert names == ["layered", *load_preset("quick").controls]
+    assert "none" in names
+    everything = [one.spec.name for one in config(plugins, defenses=()).defenses]
+    assert set(everything) == set(plugins.defenses)
+    twice = config(plugins, defenses=("none", "layered", "none"))
+    assert [one.spec.name for one in twice.defenses].count("none") == 1
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_is_sound(name):
+    preset = load_preset(name)
+    made = resolve(Request(preset=name), load_plugins())
+    assert preset.summary
+    assert (made.dataset.spec.name, made.model.spec.name) == (preset.dataset, preset.model)
+    assert min(preset.estimate.base, preset.estimate.victim, preset.estimate.trial) > 0
+
+
+# Whatever is typed after --set
+
+KEYS = st.sampled_from(
+    [
+        *("run.threads", "run.min_asr", "run.memory_mib", "split.defense_fraction", "base.epochs"),
+        *("base.lr", "base.flip", "attack.triggers", "attack.target", "attack.placement"),
+        *(
+            "attack.grid_seed",
+            "retrain.epochs",
+            "retrain.decay",
+            "layered.alone",
+            "layered.retrain",
+        ),
+        *("layered.many", "layered.retrain.lr", "model.width", "dataset.x", "none.x", ".", "..a"),
+    ]
+)
+# What can stand on a command line: any text without NUL, and bytes that are no UTF-8 as surrogates.
+TEXTS = st.text(st.characters(exclude_categories=(), exclude_characters="\0"), max_size=20)
+VALUES = st.one_of(
+    TEXTS,
+    st.integers().map(str),
+    st.floats().map(str),
+    st.lists(st.integers(-1, 600), max_size=3).map(lambda many: ",".join(map(str, many))),
+    st.sampled_from(["random", "true", "None", "[]", "{}", "1e999", "٣", "0x10", "1_000", "-0"]),
+)
+
+
+@given(st.lists(st.one_of(TEXTS, st.tuples(KEYS, VALUES).map("=".join)), max_size=4))
+def test_whatever_is_set_makes_options_or_a_user_error(plugins, texts):
+    try:
+        found = config(plugins, *texts)
+    except UserError as error:
+        said = str(error)
+        event(said[:20])
+        return
+    for chosen in (*found.defenses, *found.attacks, found.model, found.dataset):
+        again = type(chosen.options).model_validate(chosen.component().options)
+        assert again == chosen.options  # what travels to the worker is what was validated
+
+
+@given(st.integers(1, 2**31), st.floats(0, 1))
+def test_numbers_come_through_unchanged(threads, rate):
+    made = make_options(RunOptions, "run", [{"threads": str(threads), "min_asr": repr(rate)}])
+    assert made.threads == threads
+    assert math.copysign(1, made.min_asr) == math.copysign(1, rate)
+    assert made.min_asr == rate
