@@ -254,6 +254,27 @@ def test_the_seed_and_the_stage_decide_every_bit() -> None:
     assert not torch.equal(weights(1, "retrain"), weights(1, "attack"))
 
 
+def test_half_precision_is_in_the_products_and_not_in_the_weights() -> None:
+    def tuned(precision: str) -> tuple[nn.Module, set[torch.dtype], Tensor]:
+        torch.manual_seed(5)
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(168, CLASSES))
+        products: set[torch.dtype] = set()
+        for layer in (model[0], model[3]):
+            layer.register_forward_hook(lambda _layer, _inputs, out: products.add(out.dtype))
+        options = FineTune.model_validate(
+            {"epochs": 2, "batch_size": 16, "lr": 0.01, "precision": precision}
+        )
+        fine_tune(model, data(64), options, context(), trigger_of_epoch=lambda _: RED)
+        return model, products, torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    _, whole, exact = tuned("float32")
+    model, half, rounded = tuned("bfloat16")
+    assert (whole, half) == ({torch.float32}, {torch.bfloat16})
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert not torch.equal(exact, rounded)
+    torch.testing.assert_close(rounded, exact, rtol=0, atol=5e-3)
+
+
 def test_the_model_given_is_trained_in_place_and_returned_in_eval_mode() -> None:
     model, train = network(), data(40)
     images = train.images.clone()

@@ -25,6 +25,7 @@ FINE_TUNING = {
     "poison_ratio": 0.01,
     "weight_decay": 0.0,  # none is named
     "decay": False,  # no schedule is named
+    "precision": "float32",
     "placement": "batch",  # not in the supplement: as in the published experiments
 }
 

@@ -57,6 +57,13 @@ def test_the_seed_decides_every_bit() -> None:
     assert not torch.equal(first, other)
 
 
+def test_half_precision_learns_too_and_leaves_the_weights_whole() -> None:
+    recipe, test = QUICK.model_copy(update={"precision": "bfloat16"}), coloured(200, seed=1)
+    model = train_base(network(), coloured(300), recipe, context())
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert (predict(model, test.images) == test.labels).double().mean() > 0.9
+
+
 class Indifferent(nn.Module):
     """Has gradients of zero: only the decay moves its weights."""
 
