@@ -18,7 +18,7 @@ from benchmark.contracts import (
 from benchmark.errors import JobFault, UndeclaredKnowledge, UserError
 from benchmark.hookspecs import hookimpl
 from benchmark.identity import derive_seed
-from benchmark.recipe import FineTune
+from benchmark.recipe import FineTune, Precision
 from benchmark.specs import (
     AttackSpec,
     DatasetSpec,
@@ -26,6 +26,7 @@ from benchmark.specs import (
     MetricSpec,
     ModelSpec,
     Options,
+    PresetOptions,
     lazy,
 )
 from benchmark.types import AttackInstance, DatasetInfo, Knowledge, Output, Role, Trigger
@@ -52,6 +53,8 @@ __all__ = [
     "Options",
     "Outcome",
     "Output",
+    "Precision",
+    "PresetOptions",
     "Role",
     "Trigger",
     "UndeclaredKnowledge",

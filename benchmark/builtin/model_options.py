@@ -16,4 +16,4 @@ class ResNet18Options(Options):
 class SmallResNetOptions(Options):
     """Options of `small-resnet`."""
 
-    width: int = Field(16, ge=4, le=256, description="channels of the first block")
+    width: int = Field(16, ge=4, le=256, description="channels of the stem")

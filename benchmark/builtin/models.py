@@ -22,7 +22,7 @@ class ResNet18:
 
 
 class SmallResNet:
-    """Three residual blocks, for the two minutes of `quick`."""
+    """A stem at full resolution and three strided residual blocks, for the preset `quick`."""
 
     def __init__(self, options: SmallResNetOptions) -> None:
         self.width = options.width
@@ -30,5 +30,5 @@ class SmallResNet:
     def build(self, info: DatasetInfo) -> nn.Module:
         """Return an untrained network: (batch, 3, height, width) to (batch, classes)."""
         width = self.width
-        stages = [(width, 1, 1), (2 * width, 1, 2), (4 * width, 1, 2)]
+        stages = [(2 * width, 1, 2), (4 * width, 1, 2), (4 * width, 1, 2)]
         return ResNet(width, stages, info.num_classes)

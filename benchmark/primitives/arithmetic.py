@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from benchmark.recipe import Precision
 
-def arithmetic(device: torch.device, precision: str) -> torch.autocast:
+
+def arithmetic(device: torch.device, precision: Precision) -> torch.autocast:
     """Return a context in which convolutions and products run in `precision`.
 
     `precision` is `float32` or `bfloat16`; batch norm, losses and weights stay float32.

@@ -6,26 +6,49 @@ import copy
 from collections import Counter
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.fx import symbolic_trace
 from torch.fx.experimental.optimization import fuse
 
 from benchmark.context import Meter
+from benchmark.primitives.arithmetic import arithmetic
+from benchmark.recipe import Precision
 
 _FOLDED_INTO = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
-def frozen(model: nn.Module, meter: Meter | None = None) -> nn.Module:
+class InHalfPrecision(nn.Module):
+    """A classifier whose products are bfloat16; images and logits stay float32."""
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch classes"]:
+        """Return the logits of images in [0, 1]."""
+        with arithmetic(images.device, "bfloat16"):
+            return self.classifier(images).float()
+
+
+def frozen(
+    model: nn.Module, meter: Meter | None = None, precision: Precision = "float32"
+) -> nn.Module:
     """Return an eval-mode copy of `model` that keeps no weight gradients, for input gradients.
 
     Batch norm is folded into the convolutions where the model can be traced (exact up to float
     rounding); a model that cannot be traced, or that uses a layer twice, is frozen unfolded.
     Convolutions are channels-last. A `meter` counts the images that go through the copy.
+    `precision` is that of convolutions and products.
     """
     source = copy.deepcopy(model).eval()
     source._forward_hooks.clear()  # the copy's own meter counts; tracing must not see hooks
     folded = _folded(source).requires_grad_(False)
     folded.to(memory_format=torch.channels_last)
+    if precision == "bfloat16":
+        folded = InHalfPrecision(folded).eval()
     return meter.attach(folded) if meter else folded
 
 

@@ -28,6 +28,13 @@ class DigitsOptions(Options):
         le=16.0,
         description="Enlargement of the photograph behind the digit; 1 = raw pixels, busiest",
     )
+    contrast: float = Field(
+        0.7,
+        gt=0.0,
+        le=1.0,
+        description="Contrast of the photograph behind the digit; 1 = as it is. On a patch that is "
+        "black already a black trigger cannot be seen by anybody",
+    )
     jitter: float = Field(
         1.0,
         ge=0.0,

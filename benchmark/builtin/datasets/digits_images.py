@@ -44,7 +44,7 @@ def _blend(pool: Pool, count: int, options: DigitsOptions, rng: np.random.Genera
     foreground = np.stack([np.asarray(digits[i]) for i in order])
     for place in range(len(digits), count):
         foreground[place] = _moved(digits[order[place]], _move(options.jitter, rng))
-    patches = _patches(count, options.patch_zoom, rng)
+    patches = _patches(count, options, rng)
     images = np.abs(patches.astype(np.int16) - foreground[..., None]).astype(np.uint8)
     return ImageSet(
         images=torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))),
@@ -95,11 +95,11 @@ def _moved(digit: Image.Image, move: tuple[float, float, float, float]) -> Image
 
 
 def _patches(
-    count: int, zoom: float, rng: np.random.Generator
+    count: int, options: DigitsOptions, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "count 32 32 3"]:
-    """Return random squares of the sample photographs, enlarged by `zoom`."""
-    photos = [Image.fromarray(photo) for photo in load_sample_images().images]
-    side = SIDE / zoom
+    """Return random squares of the sample photographs, enlarged, of less contrast about grey."""
+    photos = [Image.fromarray(_faded(p, options.contrast)) for p in load_sample_images().images]
+    side = SIDE / options.patch_zoom
     which = rng.integers(len(photos), size=count)
     places = rng.uniform(size=(count, 2))
     patches = np.empty((count, SIDE, SIDE, 3), dtype=np.uint8)
@@ -109,3 +109,11 @@ def _patches(
         box = (left, top, left + side, top + side)
         patch[:] = photos[photo].resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=box)
     return patches
+
+
+def _faded(
+    photo: UInt8[np.ndarray, "height width 3"], contrast: float
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Return a photograph with its values drawn toward the middle grey."""
+    levels = np.rint(127.5 + contrast * (np.arange(256) - 127.5)).astype(np.uint8)
+    return levels[photo]

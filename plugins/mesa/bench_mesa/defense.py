@@ -48,7 +48,7 @@ class Mesa:
         """Fit one sub-model a level, all in one pass over the frozen classifier."""
         options = self.options
         height, width = view.trigger_size
-        classifier = frozen(view.model, run.meter)
+        classifier = frozen(view.model, run.meter, options.precision)
         with run.seeded("staircase"):
             staircase = Staircase(
                 3 * height * width, options.levels, options, run.generator("noise")

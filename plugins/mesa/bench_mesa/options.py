@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from benchmark.api import FineTune, Options
+from benchmark.api import FineTune, Options, Precision
 
 
 class SearchOptions(Options):
@@ -38,6 +38,7 @@ class MesaOptions(SearchOptions):
     )
     epochs: int = Field(50, ge=1, description="passes over the clean images in the search")
     batch_size: int = Field(128, ge=2, description="images a search step, for each sub-model")
+    precision: Precision = Field("float32", description="of the classifier in the search")
     keep_triggers: int = Field(64, ge=1, description="generated triggers kept with the trial")
     retrain: FineTune = Field(FineTune(), description="the retraining's settings")
 

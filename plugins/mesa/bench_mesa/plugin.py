@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bench_mesa.options import MesaOptions
-from benchmark.api import DefenseSpec, Knowledge, Output, hookimpl, lazy
+from benchmark.api import DefenseSpec, Knowledge, Output, PresetOptions, hookimpl, lazy
 
-PRESETS = {
+PRESETS: PresetOptions = {
     # Fewer passes than the paper's 50: two CPU cores, two minutes or three hours.
-    "quick": {"epochs": 10},
-    "cifar10-cpu": {"epochs": 10},
+    "quick": {"epochs": 8, "batch_size": 32, "lr": 1e-3, "hidden": 128, "statistic_hidden": 128},
+    "cifar10-cpu": {"epochs": 8},
     "cifar100-rgb": {"hidden": 2048},
 }
 

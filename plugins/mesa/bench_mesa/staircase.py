@@ -57,7 +57,7 @@ class Staircase:
         self._information = DonskerVaradhan(stack, options.mean_rate, device)
         parameters = [*self.generators.parameters(), *self.statistics.parameters()]
         betas = (options.adam_beta1, options.adam_beta2)
-        self._optimiser = torch.optim.Adam(parameters, options.lr, betas)
+        self._optimiser = torch.optim.Adam(parameters, options.lr, betas, fused=True)
 
     def step(self, testing: Testing, batch: int) -> StepReport:
         """Take one step on max(0, β - F(G(z))) - α·Î(G(z); z) for every sub-model.

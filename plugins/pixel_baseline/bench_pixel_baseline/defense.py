@@ -56,7 +56,7 @@ class PixelBaseline:
         are clipped to [0, 1] after every step, since an image can hold nothing else.
         """
         options, (height, width) = self.options, view.trigger_size
-        classifier = frozen(view.model, run.meter)
+        classifier = frozen(view.model, run.meter, options.precision)
         order = run.generator("search")
         shape = (options.patterns, 3, height, width)
         patterns = torch.rand(shape, generator=order, device=run.device).requires_grad_()

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from benchmark.api import DefenseSpec, FineTune, Knowledge, Options, Output, hookimpl, lazy
+from benchmark.api import (
+    DefenseSpec,
+    FineTune,
+    Knowledge,
+    Options,
+    Output,
+    Precision,
+    PresetOptions,
+    hookimpl,
+    lazy,
+)
 
 
 class PixelOptions(Options):
@@ -15,13 +25,14 @@ class PixelOptions(Options):
     lr: float = Field(0.1, gt=0, description="learning rate of SGD, for pixels in [0, 1]")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
     batch_size: int = Field(128, ge=1, description="images a search step, for each pattern")
+    precision: Precision = Field("float32", description="of the classifier in the search")
     retrain: FineTune = Field(FineTune(), description="the retraining's settings")
 
 
-PRESETS = {
+PRESETS: PresetOptions = {
     # Fewer patterns and passes than the paper's 10 and 5: each pattern costs a whole retraining.
-    "quick": {"patterns": 3, "epochs": 3},
-    "cifar10-cpu": {"patterns": 3, "epochs": 3},
+    "quick": {"patterns": 3, "epochs": 3, "batch_size": 32},
+    "cifar10-cpu": {"patterns": 2, "epochs": 3},
 }
 
 
