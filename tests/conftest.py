@@ -143,7 +143,7 @@ class Command:
         """Run `bench` to its end."""
         process = self.start(*arguments, **options)
         try:
-            stdout, stderr = process.communicate(timeout=240)
+            stdout, stderr = process.communicate(timeout=600)
         finally:
             process.kill()
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)

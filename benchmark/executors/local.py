@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -27,7 +29,8 @@ class LocalExecutor:
         """Start a job in an idle worker, or in a new one."""
         with self._lock:
             pool = self._idle.pop() if self._idle else self._new_pool()
-        inner = pool.submit(_perform, job, progress)
+        with _ctrl_c_kept_from_children():
+            inner = pool.submit(_perform, job, progress)
         outer: Future[str] = Future()
         outer.set_running_or_notify_cancel()
         inner.add_done_callback(lambda done: self._hand_over(pool, done, outer))
@@ -61,6 +64,20 @@ class LocalExecutor:
             outer.set_exception(error)
         else:
             outer.set_result(done.result())
+
+
+@contextlib.contextmanager
+def _ctrl_c_kept_from_children() -> Iterator[None]:
+    """Let processes that are started in the block never see SIGINT, not even while they start.
+
+    A terminal sends Ctrl-C to all of them, but it is the driver that ends them. They inherit the
+    blocked signal; one that meets the driver in the block is delivered after it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start(driver: int) -> None:

@@ -1,0 +1,260 @@
+"""Runs that are killed, interrupted, repeated or met by another; jobs that others wait for."""
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmark.store import Store
+
+STUBBORN = Path(__file__).parent / "plugin_files" / "stubborn.py"
+MEASURED = {"seconds", "peak_memory_mib", "environment", "run", "finished", "log", "setting"}
+"""What two runs of one trial may differ in; the setting names the triggers asked for."""
+
+
+def trials(out):
+    with Store.open(out, write=False) as store:
+        return {one.trial: vars(one) for one in store.trials()}
+
+
+def numbers(out):
+    return {
+        trial: {name: value for name, value in record.items() if name not in MEASURED}
+        for trial, record in trials(out).items()
+    }
+
+
+def models(out):
+    with Store.open(out, write=False) as store:
+        return {one.id: (one.artifact, one.clean_accuracy, one.asr) for one in store.models()}
+
+
+def expected(tiny_run, trigger):
+    """Return the numbers of the undisturbed run on one trigger."""
+    found = numbers(tiny_run.out).items()
+    return {key: value for key, value in found if value["trigger"] == trigger}
+
+
+def lines_until(process, text):
+    """Read what a run says until a line holds `text`."""
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if text in line:
+            return said
+    raise AssertionError(f"{text!r} was never said, but: {''.join(said)}")
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+
+
+# Killed in the middle, and gone on with
+
+
+@pytest.fixture(scope="module")
+def killed(tiny_run, tmp_path_factory):
+    """A run with one worker, killed after its first trial, and what the same command did then."""
+    command, out = tiny_run.command, tmp_path_factory.mktemp("killed") / "results"
+    arguments = command.tiny(out, "--defense", "shake", "--workers", 1, attack__triggers="170")
+    process = command.start(*arguments)
+    lines_until(process, "shake on bw3x3 170: ASR")
+    process.kill()
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGKILL
+    nothing_left, kept = command.nothing_left(), trials(out)
+    shutil.rmtree(command.temporary)  # nobody was left to do it
+    return out, kept, nothing_left, command(*arguments)
+
+
+def test_a_killed_run_leaves_no_process(killed):
+    assert killed[2]
+
+
+def test_the_same_command_goes_on_where_the_killed_one_was(killed):
+    out, kept, _, done = killed
+    assert done.returncode == 0, done.stderr
+    assert 1 <= len(kept) < 4
+    assert "base model" not in done.stderr
+    assert "attack bw3x3" not in done.stderr
+    assert f"{4 - len(kept)} trials done, {len(kept)} there already" in done.stderr
+    assert {key: trials(out)[key] for key in kept} == kept
+
+
+def test_a_killed_run_with_one_worker_ends_with_the_numbers_of_an_undisturbed_one_with_two(
+    killed, tiny_run
+):
+    assert numbers(killed[0]) == expected(tiny_run, "170")
+    assert models(killed[0]).items() < models(tiny_run.out).items()
+
+
+def test_running_everything_again_gives_every_digit_again(killed, tiny_run, tmp_path):
+    command, out = tiny_run.command, tmp_path / "results"
+    shutil.copytree(killed[0], out)
+    arguments = ["--defense", "shake", "--workers", 2, "--rerun", "always"]
+    done = command(*command.tiny(out, *arguments, attack__triggers="170"))
+    assert done.returncode == 0, done.stderr
+    assert "4 trials done\n" in done.stderr
+    assert "base model, seed 0: " in done.stderr
+    assert numbers(out) == expected(tiny_run, "170")
+    assert models(out) == models(killed[0])
+    runs = {record["run"] for record in trials(out).values()}
+    assert len(runs) == 1
+    assert runs.isdisjoint(record["run"] for record in trials(killed[0]).values())
+
+
+# Stopped while a defense looks after a child of its own
+
+
+@pytest.fixture
+def nursing(tiny_run, tmp_path):
+    """Start a run that has one trial behind it and one going on for an hour."""
+    command, out = tiny_run.command, tiny_run.copy(tmp_path / "results")
+    asked = ["--plugin", STUBBORN, "--defense", "nanny", "--defense", "rattle", "--workers", 2]
+    process = command.start(*command.tiny(out, *asked, attack__triggers="170"))
+    lines_until(process, "rattle on bw3x3 170: ASR")
+    wait_for(lambda: any("sleep" in one.cmdline() for one in command.left_behind()))
+    time.sleep(0.3)  # the line comes a moment before the run waits again
+    yield process, out
+    if process.poll() is None:
+        process.kill()
+        process.communicate()
+
+
+def kept_by(tiny_run, out):
+    """Return the defenses whose trials are stored beside those that were there before."""
+    before = numbers(tiny_run.out)
+    after = numbers(out)
+    assert before.items() < after.items()
+    return [after[key]["defense"] for key in after.keys() - before.keys()]
+
+
+@pytest.mark.parametrize("way", ["Ctrl-C", "SIGTERM"])
+def test_an_interrupted_run_keeps_what_is_finished_and_says_so(tiny_run, nursing, way):
+    process, out = nursing
+    if way == "Ctrl-C":  # a terminal sends it to every process of the job
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.terminate()
+    printed, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    told = "interrupted: 1 trials of this run are kept; the same command goes on from there"
+    assert said.splitlines()[0] == told
+    assert "Traceback" not in said
+    assert "rattle" in printed
+    assert kept_by(tiny_run, out) == ["rattle"]
+    assert tiny_run.command.nothing_left()
+    assert list(tiny_run.command.temporary.iterdir()) == []
+
+
+def test_a_kill_takes_the_child_of_a_defense_along(tiny_run, nursing):
+    process, out = nursing
+    process.kill()
+    process.communicate(timeout=30)
+    assert tiny_run.command.nothing_left()
+    assert kept_by(tiny_run, out) == ["rattle"]
+    shutil.rmtree(tiny_run.command.temporary)
+
+
+def test_a_second_run_on_the_same_results_is_refused(tiny_run, nursing):
+    process, out = nursing
+    command = tiny_run.command
+    second = command(*command.tiny(out, "--defense", "shake"))
+    assert (second.returncode, second.stdout) == (2, "")
+    assert second.stderr.startswith(f"bench: {out} is being written by another run (pid ")
+    assert f"(pid {process.pid} on " in second.stderr
+    assert second.stderr.count("\n") == 1
+    # looking is allowed meanwhile
+    for arguments in (["leaderboard"], ["run", "--dry-run"]):
+        asked = command.tiny(out, "--dry-run") if "run" in arguments else arguments
+        look = command(*asked, *([] if "run" in arguments else ["--out", out]))
+        assert look.returncode == 0, look.stderr
+    assert process.poll() is None
+    assert kept_by(tiny_run, out) == ["rattle"]
+
+
+@pytest.mark.parametrize("delay", [0.2, 1.0])
+def test_ctrl_c_while_workers_start_is_one_line(tiny_run, tmp_path, delay):
+    command, out = tiny_run.command, tiny_run.copy(tmp_path / "results")
+    asked = ["--plugin", STUBBORN, "--defense", "nanny", "--workers", 2]
+    process = command.start(*command.tiny(out, *asked))
+    wait_for(lambda: psutil.Process(process.pid).children())
+    time.sleep(delay)
+    process.send_signal(signal.SIGSTOP)  # it must not be quicker than its workers
+    os.killpg(process.pid, signal.SIGINT)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGCONT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    first, *rest = said.splitlines()
+    assert first == (
+        "interrupted: 0 trials of this run are kept; the same command goes on from there"
+    )
+    assert not any("Traceback" in line or "KeyboardInterrupt" in line for line in rest)
+    assert command.nothing_left()
+
+
+def test_ctrl_c_while_data_is_prepared_is_one_line(command, tmp_path):
+    started = tmp_path / "started"
+    asked = ["--plugin", STUBBORN, "--dataset", "slow", "--defense", "shake"]
+    arguments = command.tiny(tmp_path / "results", *asked, dataset__started=started)
+    process = command.start(*arguments)
+    wait_for(started.exists)
+    os.killpg(process.pid, signal.SIGINT)
+    printed, said = process.communicate(timeout=30)
+    assert (process.returncode, printed, said) == (130, "", "bench: interrupted\n")
+    assert not (tmp_path / "results").exists()
+
+
+# Failed trials, and jobs on which others wait
+
+
+def test_failed_trials_are_run_again_unless_never(tiny_run, tmp_path):
+    command, out = tiny_run.command, tiny_run.copy(tmp_path / "results")
+    mended = tmp_path / "mended"
+    asked = ["--plugin", STUBBORN, "--defense", "flaky"]
+    sets = {"flaky__mended": mended, "attack__triggers": "170"}
+    first = command(*command.tiny(out, *asked, **sets))
+    assert first.returncode == 1
+    assert "flaky on bw3x3 170: failed: RuntimeError: not mended yet" in first.stderr
+    assert "0 trials done, 1 failed, 3 there already" in first.stderr
+
+    mended.touch()
+    never = command(*command.tiny(out, *asked, "--rerun", "never", **sets))
+    assert never.returncode == 1
+    assert never.stderr.startswith("all 4 trials are there already")
+    again = command(*command.tiny(out, *asked, **sets))
+    assert again.returncode == 0
+    assert "1 trials done, 3 there already" in again.stderr
+    assert {record["status"] for record in trials(out).values()} == {"done"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (["--attack", "broken-attack"], "the attack failed: RuntimeError: no way in"),
+        (
+            ["--model", "broken-model"],
+            "the attack failed: the base model failed: RuntimeError: no such layers",
+        ),
+    ],
+)
+def test_what_fails_before_the_defenses_is_the_reason_of_their_trials(
+    tiny_run, tmp_path, asked, reason
+):
+    command, out = tiny_run.command, tiny_run.copy(tmp_path / "results")
+    arguments = ["--plugin", STUBBORN, "--defense", "shake", *asked]
+    done = command(*command.tiny(out, *arguments, attack__triggers="0"))
+    assert done.returncode == 1, done.stderr
+    assert "0 trials done, 4 failed" in done.stderr
+    assert f"shake on {asked[1] if 'attack' in asked[1] else 'bw3x3'} 0: not run: " in done.stderr
+    failed = [record for record in trials(out).values() if record["status"] == "failed"]
+    assert [record["error"] for record in failed] == [reason] * 4
+    assert "Traceback" not in done.stderr
