@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -299,3 +301,65 @@ def test_a_damaged_victim_is_made_again_and_is_the_same(tiny_run, tmp_path):
     assert jobs(done.stderr) == ["attack bw3x3 170", "rattle on bw3x3 170"]
     assert victims(out) == victims(tiny_run.out)
     assert path.read_bytes() == content
+
+
+# What is imported: quick answers, and a driver that leaves the memory to its workers
+
+PROBE = """
+import sys
+from benchmark.cli import main
+sys.argv[0] = "bench"
+try:
+    main()
+finally:
+    print("imported", *[name for name in {names} if name in sys.modules], file=sys.stderr)
+"""
+HEAVY = ("torch", "torchvision", "sklearn")
+NEVER_FOR_HELP = (*HEAVY, "pandas", "numpy", "sqlite3", "pyarrow", "benchmark.config")
+
+
+def imported(command, names, *arguments):
+    """Run `bench` and return its status and which of the modules it had imported at its end."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE.format(names=names), *map(str, arguments)],
+        env=command.environment(),
+        cwd=command.home,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    last = done.stderr.splitlines()[-1].split()
+    assert last[0] == "imported", done.stderr
+    return done.returncode, last[1:]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_imports_nothing_heavy(command, arguments):
+    assert imported(command, NEVER_FOR_HELP, *arguments) == (0, [])
+
+
+def test_the_first_help_imports_no_pydantic(command):
+    assert imported(command, ("pydantic",), "--help") == (0, [])
+
+
+@pytest.mark.parametrize("what", ["plugins", "presets"])
+def test_lists_import_no_torch(command, what):
+    assert imported(command, (*HEAVY, "pandas"), what) == (0, [])
+
+
+def test_looking_planning_and_driving_import_no_torch(tiny_run):
+    command, out = tiny_run.command, tiny_run.out
+    for status, arguments in (
+        (0, ["leaderboard", "--out", out]),
+        (0, command.tiny(out, "--defense", "shake", "--dry-run", attack__triggers="27")),
+        (0, command.tiny(out, "--defense", "shake")),
+        (2, command.tiny(out, "--defense", "shaek")),
+    ):
+        assert imported(command, HEAVY, *arguments) == (status, [])
+
+
+def test_a_driver_that_runs_something_imports_no_torch(tiny_run, tmp_path):
+    command, out = tiny_run.command, tiny_run.copy(tmp_path / "results")
+    arguments = command.tiny(out, "--defense", "rattle", attack__triggers="0")
+    assert imported(command, HEAVY, *arguments) == (0, [])
+    assert ("rattle", "0", 0) in trials(out)
