@@ -51,7 +51,7 @@ class Chosen:
     found: Registered[Any]
     options: BaseModel
     by_hand: Mapping[str, Any] = field(default_factory=dict)
-    """The options that the command set for this component alone."""
+    """The options of this component that the command set, those of all retraining among them."""
 
     @property
     def spec(self) -> Any:
@@ -86,11 +86,11 @@ class Config:
 
     @property
     def setting(self) -> str:
-        """The preset and what was set by hand for all defenses: heads a leaderboard."""
+        """The preset and what was set by hand before any defense: heads a leaderboard."""
         shared = {
             key: value
             for key, value in self.request.sets.items()
-            if key.partition(".")[0] in SHARED and not key.startswith("run.")
+            if key.partition(".")[0] in SHARED and not key.startswith(("run.", "retrain."))
         }
         return ", ".join([self.preset.name, *(f"{key}={value}" for key, value in shared.items())])
 
@@ -169,6 +169,7 @@ class _Maker:
             self._retrain(spec, self.request.sets),
             by_hand,
         ]
+        by_hand = {**self._retrain(spec, self.request.sets), **by_hand}
         return Chosen("defense", found, make_options(spec.options, name, layers), by_hand)
 
     def shared(self, model: type[Any], namespace: str) -> Any:

@@ -86,7 +86,7 @@ def test_the_same_request_has_the_same_identities():
 @pytest.mark.parametrize(
     ("sets", "kinds"),
     [
-        ("base.epochs=3", ALL),
+        ("base.epochs=7", ALL),
         ("base.lr=0.123", ALL),
         ("attack.epochs=3", {"victim"} | TRIALS),
         ("attack.poison_ratio=0.5", {"victim"} | TRIALS),
@@ -267,7 +267,7 @@ def test_a_trial_is_told_what_its_defense_declares_and_no_job_its_victim_before_
 def test_a_leaderboard_compares_trials_of_one_setting_only():
     groups = {one.facts["group"] for one in plan(seeds=2, defenses=("shake", "rattle")).trials}
     assert len(groups) == 1
-    for sets in ("base.epochs=3", "attack.epochs=3", "split.defense_fraction=0.5"):
+    for sets in ("base.epochs=7", "attack.epochs=3", "split.defense_fraction=0.5"):
         assert {one.facts["group"] for one in plan(sets).trials}.isdisjoint(groups)
     variants = {one.facts["variant_id"] for one in plan().trials}
     assert len(variants) == 4
