@@ -177,7 +177,8 @@ class Runner:
     def _keep_trial(self, planned: Planned, report: Report) -> None:
         job = planned.job
         assert isinstance(job, TrialJob)
-        plugin = job.defense.origin
+        # The file's name alone: exported rows travel, and a folder is nobody's business.
+        plugin = job.defense.origin | {"path": Path(job.defense.origin["path"]).name}
         record = trial_record(
             planned,
             status=report.status,

@@ -96,15 +96,20 @@ def python(tmp_path: Path) -> Python:
 
 
 TINY_CASE = Path(__file__).parent / "plugin_files" / "tiny_case.py"
-TINY = {
-    **{"base.epochs": 8, "base.lr": 0.1, "base.batch_size": 60, "base.momentum": 0.9},
-    **{"base.padding": 0, "base.flip": "false", "base.label_smoothing": 0, "base.warmup": 0.25},
-    **{"attack.triggers": "170,0", "attack.epochs": 8, "attack.lr": 0.05, "attack.target": 1},
-    **{"attack.poison_ratio": 0.3, "attack.batch_size": 40, "attack.momentum": 0.9},
-    **{"attack.placement": "image", "attack.decay": "true", "retrain.placement": "image"},
-    **{"retrain.epochs": 2, "retrain.lr": 0.02, "retrain.batch_size": 30},
-    **{"retrain.poison_ratio": 0.3, "run.threads": 1, "run.min_asr": 0.9},
+TRAINING = {"momentum": 0.9, "weight_decay": 0, "precision": "float32"}
+TUNING = TRAINING | {"decay": "true", "poison_ratio": 0.3, "placement": "image"}
+GROUPS = {
+    "base": TRAINING
+    | {"epochs": 8, "lr": 0.1, "batch_size": 60, "warmup": 0.25}
+    | {"label_smoothing": 0, "padding": 0, "flip": "false"},
+    "attack": TUNING
+    | {"epochs": 8, "lr": 0.05, "batch_size": 40, "redraw": "true"}
+    | {"triggers": "170,0", "target": 1, "grid_seed": 0},
+    "retrain": TUNING | {"epochs": 4, "lr": 0.05, "batch_size": 30},
+    "run": {"threads": 1, "min_asr": 0.9},
+    "split": {"defense_fraction": 0.8},
 }
+TINY = {f"{group}.{key}": value for group, sets in GROUPS.items() for key, value in sets.items()}
 """Every setting that matters, so that no preset's calibration reaches these tests."""
 
 

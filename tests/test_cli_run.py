@@ -11,6 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from benchmark.builtin.attack_options import BlackWhiteAttack
+from benchmark.recipe import BaseRecipe, FineTune
+from benchmark.settings import option_keys
 from benchmark.store import Store
 
 BEFORE_AND_AFTER = {"asr_before", "asr_after", "clean_accuracy_before", "clean_accuracy_after"}
@@ -120,6 +123,13 @@ def test_every_row_says_what_the_defense_was_told(board):
     }
 
 
+def test_no_preset_reaches_the_tiny_case(command):
+    told = {str(word).partition("=")[0] for word in command.tiny(Path("out"))}
+    groups = {"base": BaseRecipe, "attack": BlackWhiteAttack, "retrain": FineTune}
+    for group, options in groups.items():
+        assert {f"{group}.{key}" for key in option_keys(options)} <= told
+
+
 def test_the_tiny_case_is_a_real_backdoor_that_the_oracle_removes(board):
     after = {row["defense"]: row["asr_after_mean"] for row in board}
     assert after["none"] > 0.9
@@ -192,7 +202,7 @@ def test_every_trial_records_what_it_was_measured_with(tiny_run):
         assert environment["processor"]
         assert "git_revision" in environment
         assert record["seconds"] > 0
-    assert trials(tiny_run.out)["fine_tuning", "170", 0]["backward_images"] == 2 * 120
+    assert trials(tiny_run.out)["fine_tuning", "170", 0]["backward_images"] == 4 * 120
 
 
 def test_the_same_command_again_runs_nothing(tiny_run, board):

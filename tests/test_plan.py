@@ -86,15 +86,15 @@ def test_the_same_request_has_the_same_identities():
 @pytest.mark.parametrize(
     ("sets", "kinds"),
     [
-        ("base.epochs=7", ALL),
+        ("base.epochs=13", ALL),
         ("base.lr=0.123", ALL),
-        ("attack.epochs=3", {"victim"} | TRIALS),
+        ("attack.epochs=13", {"victim"} | TRIALS),
         ("attack.poison_ratio=0.5", {"victim"} | TRIALS),
         ("attack.target=2", {"victim"} | TRIALS),
         ("split.defense_fraction=0.5", {"victim"} | TRIALS),
         ("shake.scale=0.25", {"shake"}),
-        ("retrain.epochs=3", {"fine_tuning", "oracle"}),
-        ("oracle.retrain.epochs=3", {"oracle"}),
+        ("retrain.epochs=13", {"fine_tuning", "oracle"}),
+        ("oracle.retrain.epochs=13", {"oracle"}),
     ],
 )
 def test_what_decides_numbers_changes_exactly_the_identities_that_it_decides(sets, kinds):
@@ -267,7 +267,7 @@ def test_a_trial_is_told_what_its_defense_declares_and_no_job_its_victim_before_
 def test_a_leaderboard_compares_trials_of_one_setting_only():
     groups = {one.facts["group"] for one in plan(seeds=2, defenses=("shake", "rattle")).trials}
     assert len(groups) == 1
-    for sets in ("base.epochs=7", "attack.epochs=3", "split.defense_fraction=0.5"):
+    for sets in ("base.epochs=13", "attack.epochs=13", "split.defense_fraction=0.5"):
         assert {one.facts["group"] for one in plan(sets).trials}.isdisjoint(groups)
     variants = {one.facts["variant_id"] for one in plan().trials}
     assert len(variants) == 4

@@ -126,6 +126,8 @@ def nursing(tiny_run, tmp_path):
     if process.poll() is None:
         process.kill()
         process.communicate()
+        assert command.nothing_left()
+        shutil.rmtree(command.temporary)  # nobody was left to do it
 
 
 def kept_by(tiny_run, out):
