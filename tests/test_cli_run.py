@@ -255,16 +255,12 @@ def test_seeds_are_independent(extended):
 def test_an_attack_that_did_not_take_is_named_and_not_defended(tiny_run, tmp_path):
     command = tiny_run.command
     out = tiny_run.copy(tmp_path / "results")
-    arguments = command.tiny(
-        out,
-        "--defense",
-        "shake",
-        attack__triggers="0",
-        attack__epochs=1,
-        attack__lr=1e-6,
-        attack__target=2,
-    )
-    done = command(*arguments)
+    for target in (0, 2):  # the clean model may take black squares for one class, not for two
+        weak = {"attack__triggers": "0", "attack__lr": 1e-6, "attack__target": target}
+        arguments = command.tiny(out, "--defense", "shake", **weak, attack__epochs=1)
+        done = command(*arguments)
+        if "did not take" in done.stderr:
+            break
     assert done.returncode == 0, done.stderr
     assert "shake on bw3x3 0: not run: the attack did not take: ASR 0." in done.stderr
     assert "1 trials done, 3 not run, because the attack did not take" in done.stderr

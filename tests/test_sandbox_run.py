@@ -72,7 +72,7 @@ def bad_run(tiny_run, tmp_path_factory):
     arguments = [
         *("--plugin", FILES / "bad_defenses.py", "--plugin", FILES / "curious.py"),
         *(word for name in names for word in ("--defense", name)),
-        *("--workers", 2, "--timeout", LIMIT_S, "--set", "run.memory_mib=1100"),
+        *("--workers", 3, "--timeout", LIMIT_S, "--set", "run.memory_mib=1100"),
         *("--set", f"curious.notes={home / 'curious'}"),
         *("--set", f"insider.notes={home / 'insider'}"),
     ]
