@@ -132,7 +132,9 @@ class Command:
 
     def start(self, *arguments: object, **options: Any) -> subprocess.Popen[str]:
         """Start `bench` in a session of its own, as a shell starts a job."""
-        code = "from benchmark.cli import main; main()"
+        # A test run that was itself started with Ctrl-C switched off (nohup, CI) hands that down.
+        restore = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+        code = f"{restore}; from benchmark.cli import main; main()"
         return subprocess.Popen(
             [sys.executable, "-c", code, *map(str, arguments)],
             env=self.environment(),
