@@ -18,7 +18,8 @@ from benchmark.contracts import (
 from benchmark.errors import JobFault, UndeclaredKnowledge, UserError
 from benchmark.hookspecs import hookimpl
 from benchmark.identity import derive_seed
-from benchmark.recipe import FineTune, Precision
+from benchmark.precision import Precision
+from benchmark.recipe import FineTune
 from benchmark.specs import (
     AttackSpec,
     DatasetSpec,

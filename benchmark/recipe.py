@@ -6,9 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from benchmark.precision import PRECISION_HELP, Precision
 from benchmark.specs import Options
-
-Precision = Literal["float32", "bfloat16"]
 
 
 class BaseRecipe(Options):
@@ -26,11 +25,7 @@ class BaseRecipe(Options):
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="mass moved off the true class")
     padding: int = Field(4, ge=0, le=16, description="pixels reflected before a random crop")
     flip: bool = Field(True, description="mirror half of the images")
-    precision: Precision = Field(
-        "float32",
-        description="of the arithmetic; weights stay float32. bfloat16 is about twice as fast on a "
-        "GPU or a processor made for it, and slow on others",
-    )
+    precision: Precision = Field("float32", description=PRECISION_HELP)
 
 
 class FineTune(Options):
@@ -48,11 +43,7 @@ class FineTune(Options):
     placement: Literal["batch", "image"] = Field(
         "batch", description="one random place for the stamps of a batch, or one an image"
     )
-    precision: Precision = Field(
-        "float32",
-        description="of the arithmetic; weights stay float32. bfloat16 is about twice as fast on a "
-        "GPU or a processor made for it, and slow on others",
-    )
+    precision: Precision = Field("float32", description=PRECISION_HELP)
 
 
 class Poisoning(FineTune):

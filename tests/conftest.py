@@ -14,11 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import hypothesis
 import pytest
 from jaxtyping import install_import_hook
 
 # One thread: as fast for small tensors, and the same sums on every machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 # Shapes are written in the signatures; while the tests run, every call is checked against them.
 # The hook must be there before the modules are imported.

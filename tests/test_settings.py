@@ -12,6 +12,7 @@ from benchmark.config import Config, Request, resolve
 from benchmark.errors import UserError
 from benchmark.plugins import Plugins, load_plugins
 from benchmark.preset import load_preset, preset_names
+from benchmark.recipe import BaseRecipe
 from benchmark.settings import RunOptions, check_namespaces, layer, make_options, parse_sets
 from benchmark.specs import Options
 
@@ -226,3 +227,16 @@ def test_numbers_come_through_unchanged(threads, rate):
     assert made.threads == threads
     assert math.copysign(1, made.min_asr) == math.copysign(1, rate)
     assert made.min_asr == rate
+
+
+def test_auto_precision_is_settled_by_the_processor_before_anything_is_hashed() -> None:
+    flags = Path("/proc/cpuinfo").read_text("utf-8") if Path("/proc/cpuinfo").exists() else ""
+    words = set(flags.split())
+    expected = "bfloat16" if words & {"avx512_bf16", "amx_bf16", "bf16"} else "float32"
+    recipe = make_options(BaseRecipe, "base", [{"precision": "auto"}])
+    assert recipe.model_dump()["precision"] == expected
+
+
+def test_precision_refuses_what_is_none() -> None:
+    with pytest.raises(UserError, match="precision"):
+        make_options(BaseRecipe, "base", [{"precision": "float16"}])

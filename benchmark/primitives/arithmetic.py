@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from benchmark.recipe import Precision
+from benchmark.precision import Precision
 
 
 def arithmetic(device: torch.device, precision: Precision) -> torch.autocast:

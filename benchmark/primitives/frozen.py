@@ -12,8 +12,8 @@ from torch.fx import symbolic_trace
 from torch.fx.experimental.optimization import fuse
 
 from benchmark.context import Meter
+from benchmark.precision import Precision
 from benchmark.primitives.arithmetic import arithmetic
-from benchmark.recipe import Precision
 
 _FOLDED_INTO = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
