@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from benchmark.cli import export, leaderboard, plugins, presets, run, show
+from benchmark.cli import compare, export, leaderboard, plugins, presets, repair, run, show
 
 
 class _Commands(TyperGroup):
@@ -55,7 +55,7 @@ def _main(
     pass
 
 
-for module in (run, leaderboard, export, show, plugins, presets):
+for module in (run, leaderboard, compare, export, show, repair, plugins, presets):
     module.register(app)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +18,7 @@ from benchmark.report.escape import printable
 
 WIDE = 120
 """Columns of a terminal from which every figure has its own column."""
-_ASCII = str.maketrans({"→": "->", "±": "+-", "·": "/"})
+_ASCII = str.maketrans({"→": "->", "±": "+-", "·": "/", "−": "-"})
 
 
 @dataclass(frozen=True)
@@ -76,17 +76,11 @@ _WIDE = (
 
 def board_view(board: Board, console: Console) -> RenderableType:
     """Return `board` laid out for the width and the character set of `console`."""
-    plain = console.options.ascii_only
-
-    def text(line: str, style: str = "") -> Text:
-        # Text, not markup: a defense may be called `[red]x`.
-        return Text(_ascii(line) if plain else line, style=style)
-
     columns = _WIDE if console.width >= WIDE else _NARROW
     table = Table(box=box.HORIZONTALS, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in columns:
         table.add_column(
-            text(column.header),
+            _stacked(column.header.split("\n"), console),
             justify=column.justify,
             # A figure that finds no room ends in an ellipsis: cut off, it would be another figure.
             overflow="fold" if column.fold else "ellipsis",
@@ -96,11 +90,22 @@ def board_view(board: Board, console: Console) -> RenderableType:
         for row in section:
             made = cells(row)
             style = "" if row.ranked else "dim"
-            texts = [[printable(line) for line in column.lines(made)] for column in columns]
-            table.add_row(*(text("\n".join(filter(None, lines)), style) for lines in texts))
+            texts = [filter(None, column.lines(made)) for column in columns]
+            table.add_row(*(_stacked(lines, console, style) for lines in texts))
         table.add_section()
-    notes = [Padding(text(printable(note)), (0, 0, 0, 1)) for note in board.notes]
-    return Group(text(printable(board.title), "bold"), table, *notes)
+    notes = [Padding(plain_text(note, console), (0, 0, 0, 1)) for note in board.notes]
+    return Group(plain_text(board.title, console, "bold"), table, *notes)
+
+
+def plain_text(line: str, console: Console, style: str = "") -> Text:
+    """Return `line` for the character set of `console`: nothing in it is markup or a control."""
+    # Text, not markup: a defense may be called `[red]x`.
+    shown = printable(line)
+    return Text(_ascii(shown) if console.options.ascii_only else shown, style=style)
+
+
+def _stacked(lines: Iterable[str], console: Console, style: str = "") -> Text:
+    return Text("\n").join(plain_text(line, console, style) for line in lines)
 
 
 def _ascii(line: str) -> str:

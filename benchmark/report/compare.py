@@ -1,0 +1,125 @@
+"""Two rows of a leaderboard against each other, on the victims that both have faced."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmark.report.bootstrap import Floats, intervals
+from benchmark.report.leaderboard import leaderboard
+from benchmark.report.rows import Row
+from benchmark.report.selecting import pairs_named
+
+COMPARED = ("asr_after", "clean_accuracy_after", "robust_accuracy_after", "seconds")
+"""What is compared: fractions in [0, 1], and the wall time of the defense."""
+
+_ROUNDING = 1e-12
+"""A difference within it is the rounding of a sum, and counts as zero."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One figure of A minus the same of B, over the pairs in which both have it.
+
+    Without pairs every number is None; under three pairs the interval is.
+    """
+
+    figure: str
+    """One of `COMPARED`."""
+    pairs: int
+    a_mean: float | None
+    b_mean: float | None
+    mean: float | None
+    """Mean of A minus B, pair by pair."""
+    ci_low: float | None
+    """95 % bootstrap interval of `mean`, over victims."""
+    ci_high: float | None
+
+    @property
+    def distinguishable(self) -> bool | None:
+        """Say whether the interval leaves out zero; None where there is no interval."""
+        if self.ci_low is None or self.ci_high is None:
+            return None
+        return self.ci_low > _ROUNDING or self.ci_high < -_ROUNDING
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Rows A and B of one leaderboard. A pair is a victim that both were scored on."""
+
+    a: Row
+    b: Row
+    pairs: int
+    only_a: int
+    """Victims on which A has a finished trial and B has none, or a failed one."""
+    only_b: int
+    differences: tuple[Difference, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as plain data."""
+        about = ("defense", "version", "variant", "variant_id", "role", "knowledge")
+        board = ("dataset", "model", "attack", "setting", "group")
+        a, b = self.a.as_dict(), self.b.as_dict()
+        return {
+            **{name: a[name] for name in board},
+            "a": {name: a[name] for name in about},
+            "b": {name: b[name] for name in about},
+            **{"pairs": self.pairs, "only_a": self.only_a, "only_b": self.only_b},
+            "differences": [
+                asdict(found) | {"distinguishable": found.distinguishable}
+                for found in self.differences
+            ],
+        }
+
+
+def compare(frame: pd.DataFrame, a: str, b: str) -> list[Comparison]:
+    """Compare the rows named `a` and `b` in every leaderboard of `frame` that has both.
+
+    `frame` is a `Store.trials_frame()`. Only finished trials on victims whose attack took count,
+    as in the leaderboard. Raises `UserError` as `pairs_named` does.
+    """
+    usable = frame[(frame["status"] == "done") & (frame["asr_before"] >= frame["min_asr"])]
+    return [_compare(usable, *rows) for rows in pairs_named(leaderboard(frame), a, b)]
+
+
+def _compare(usable: pd.DataFrame, a: Row, b: Row) -> Comparison:
+    ours, theirs = _by_victim(usable, a), _by_victim(usable, b)
+    shared = ours.index.intersection(theirs.index).sort_values()
+    return Comparison(
+        a=a,
+        b=b,
+        pairs=len(shared),
+        only_a=len(ours) - len(shared),
+        only_b=len(theirs) - len(shared),
+        differences=tuple(
+            _difference(name, _values(ours, shared, name), _values(theirs, shared, name))
+            for name in COMPARED
+        ),
+    )
+
+
+def _by_victim(usable: pd.DataFrame, row: Row) -> pd.DataFrame:
+    """Return the row's trials under their victims; a row has one trial on each."""
+    mine = (usable["group"] == row.group) & (usable["variant_id"] == row.variant_id)
+    return usable[mine].set_index("victim")
+
+
+def _values(trials: pd.DataFrame, victims: pd.Index, name: str) -> Floats:
+    return trials.loc[victims, name].to_numpy(dtype=np.float64)
+
+
+def _difference(name: str, a: Floats, b: Floats) -> Difference:
+    both = ~(np.isnan(a) | np.isnan(b))
+    a, b = a[both], b[both]
+    # A victim is drawn with both of its trials, so what makes it easy or hard cancels out.
+    (interval,) = intervals([(a - b, np.ones(len(a)))])
+    low, high = interval or (None, None)
+    return Difference(name, len(a), _mean(a), _mean(b), _mean(a - b), low, high)
+
+
+def _mean(values: Floats) -> float | None:
+    return math.fsum(values) / len(values) if len(values) else None

@@ -1,0 +1,62 @@
+"""Naming a row of a leaderboard: `mesa`, `mesa:epochs=5`, or the start of its variant_id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from benchmark.errors import UserError, unknown_name
+from benchmark.report.boards import Board
+from benchmark.report.rows import Row
+
+FEWEST_DIGITS = 4
+"""Shortest start of a variant's identity that names it."""
+_SHOWN = 8
+
+
+def pairs_named(rows: Sequence[Row], a: str, b: str) -> list[tuple[Row, Row]]:
+    """Return the rows that `a` and `b` name, for each leaderboard that has both.
+
+    Raises `UserError` for a name that no row has, for one that several rows of a leaderboard
+    have, for two that name one row, and for rows that no leaderboard has in common.
+    """
+    found = {name: _matching(rows, name) for name in (a, b)}
+    for name, matching in found.items():
+        if not matching:
+            raise unknown_name("row of a leaderboard", name, _known(rows))
+    both = {row.group for row in found[a]} & {row.group for row in found[b]}
+    if not both:
+        raise UserError(f"no leaderboard has both {a!r} and {b!r}")
+    groups = [row.group for row in rows if row.group in both]
+    pairs = [
+        (_only(found[a], group, a), _only(found[b], group, b)) for group in dict.fromkeys(groups)
+    ]
+    if any(one is other for one, other in pairs):
+        raise UserError(f"{a!r} and {b!r} name the same row", "compare two different ones")
+    return pairs
+
+
+def _matching(rows: Iterable[Row], name: str) -> list[Row]:
+    """Return the rows of that name; a defense's own name goes before an identity that fits."""
+    found = [row for row in rows if name in _names(row)]
+    if found or len(name) < FEWEST_DIGITS:
+        return found
+    return [row for row in rows if row.variant_id.startswith(name)]
+
+
+def _names(row: Row) -> tuple[str, ...]:
+    """Return what a row is called: the options, with or without the version, after a colon."""
+    shown = " ".join(filter(None, (row.version, row.variant)))
+    return row.defense, f"{row.defense}:{row.variant}", f"{row.defense}:{shown}"
+
+
+def _known(rows: Iterable[Row]) -> set[str]:
+    return {name for row in rows for name in _names(row)[: 2 if row.variant else 1]}
+
+
+def _only(rows: Sequence[Row], group: str, name: str) -> Row:
+    found = [row for row in rows if row.group == group]
+    if len(found) == 1:
+        return found[0]
+    where = Board((found[0],)).title
+    choices = " or ".join(f"{_names(row)[2]!r} ({row.variant_id[:_SHOWN]})" for row in found)
+    raise UserError(f"{name!r} names {len(found)} rows of {where}", f"say {choices}")
