@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from benchmark.settings import (
 from benchmark.specs import AttackSpec, DatasetSpec, DefenseSpec, ModelSpec, choosing_options
 
 FLOOR = "none"
+CONTROL = "clean"
 SHARED = ("run", "split", "base", "dataset", "model", "attack", "retrain")
 
 
@@ -41,6 +42,8 @@ class Request:
     seeds: int = 1
     sets: Mapping[str, Any] = field(default_factory=dict)
     data_dir: Path | None = None
+    clean_models: bool = False
+    """Also run every defense on models that were never attacked."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +115,7 @@ def resolve(request: Request, plugins: Plugins) -> Config:
         preset=preset,
         dataset=maker.component("dataset", request.dataset or preset.dataset),
         model=maker.component("model", request.model or preset.model),
-        attacks=tuple(
-            maker.component("attack", name)
-            for name in dict.fromkeys(request.attacks or preset.attacks)
-        ),
+        attacks=tuple(maker.attacks()),
         defenses=chosen,
         metrics=tuple(maker.plain("metric", name) for name in plugins.metrics),
         recipe=maker.shared(BaseRecipe, "base"),
@@ -156,6 +156,18 @@ class _Maker:
             layer(self.request.sets, kind),
         ]
         return Chosen(kind, found, make_options(spec.options, kind, layers))
+
+    def attacks(self) -> Iterator[Chosen]:
+        """Return the grids asked for, and the control without an attack if that was asked for."""
+        asked = list(dict.fromkeys(self.request.attacks or self.preset.attacks))
+        for name in asked:
+            yield self.component("attack", name)
+        if self.request.clean_models and CONTROL not in asked:
+            found = self.plugins.get("attack", CONTROL)
+            # How the others poison is nothing to it; the class that defenses are told is.
+            given = layer({**self.preset.settings, **self.request.sets}, "attack")
+            told = {key: given[key] for key in ("target",) if key in given}
+            yield Chosen("attack", found, make_options(found.spec.options, "attack", [told]))
 
     def defense(self, name: str) -> Chosen:
         """Return a defense: the shared retraining settings, then its own."""

@@ -99,7 +99,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Predictions on the scoring images, each stamped at its own place; class indices."""
+    """Predictions on the scoring images, each stamped at its own place; class indices.
+
+    A metric whose spec `reads` an output is computed only for defenses that declare to give it.
+    """
 
     labels: Int64[Tensor, " count"]
     target: int
@@ -109,6 +112,9 @@ class Evidence:
     stamped_after: Int64[Tensor, " count"]
     recovered_triggers: Float[Tensor, "count 3 height width"] | None = None
     recovered_target: int | None = None
+    """The class that the defense holds for the target; None: it says that there is none."""
+    backdoored: bool = True
+    """False on a model that was never attacked; `target` is then what some defenses are told."""
 
 
 _FIELDS = {

@@ -83,6 +83,7 @@ class TrialJob(Message):
     defense: Component
     needs: tuple[str, ...]
     metrics: tuple[Component, ...]
+    backdoored: bool
     instance: AttackInstance
     seed: int
     split: Split

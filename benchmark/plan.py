@@ -16,9 +16,9 @@ from benchmark.config import Chosen, Config
 from benchmark.data import PreparedDataset
 from benchmark.errors import UserError
 from benchmark.identity import derive_seed, identity
-from benchmark.jobs import BaseJob, Job, Setup, Split, TrialJob, VictimJob
+from benchmark.jobs import BaseJob, Component, Job, Setup, Split, TrialJob, VictimJob
 from benchmark.records import TrialRecord
-from benchmark.specs import deciding_options
+from benchmark.specs import DefenseSpec, deciding_options
 from benchmark.types import AttackInstance, Role
 
 FORMAT = 1
@@ -186,7 +186,8 @@ class _Planner:
             setup=self._setup(),
             defense=defense.component(),
             needs=tuple(sorted(spec.needs)),
-            metrics=tuple(metric.component() for metric in self.config.metrics),
+            metrics=self._metrics(spec),
+            backdoored=attack.spec.plants_backdoor,
             instance=instance,
             # Not the defense's options: variants of one defense share their random numbers.
             seed=derive_seed("defense", victim.job.id, spec.name),
@@ -202,11 +203,20 @@ class _Planner:
             "setting": self.config.setting,
             "knowledge": tuple(sorted(spec.needs)),
             "role": str(spec.role),
-            "min_asr": self.config.run.min_asr,
+            "min_asr": self.config.run.min_asr if attack.spec.plants_backdoor else 0.0,
+            "backdoored": attack.spec.plants_backdoor,
             "victim": victim.job.id,
         }
         label = f"{spec.name} on {attack.spec.name} {instance.trigger.name}{_seed_note(seed)}"
         return Planned(job, label, victim.job.id, facts, payload, block)
+
+    def _metrics(self, defense: DefenseSpec) -> tuple[Component, ...]:
+        """Return the metrics that apply to what the defense gives."""
+        return tuple(
+            metric.component()
+            for metric in self.config.metrics
+            if metric.spec.reads <= defense.gives
+        )
 
     def _group(self, attack: Chosen) -> str:
         """Return the hash of all that the trials of one leaderboard have in common."""

@@ -73,6 +73,8 @@ class TrialRecord:
     """Identity of the backdoored model."""
     min_asr: float
     """Below this undefended ASR the attack did not take and the trial is in no average."""
+    backdoored: bool = True
+    """False for the control arm: the model was never attacked."""
     base_clean_accuracy: float | None = None
     asr_before: float | None = None
     clean_accuracy_before: float | None = None

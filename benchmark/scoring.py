@@ -111,6 +111,8 @@ def score(
     labels: Int64[Tensor, " count"],
     target: int,
     recovered: Recovered,
+    *,
+    backdoored: bool = True,
 ) -> Score:
     """Run every metric on every repaired model; a metric that fails leaves its cell empty."""
     result = Score({}, {}, {})
@@ -128,6 +130,7 @@ def score(
                         one.stamped,
                         recovered.triggers,
                         recovered.target,
+                        backdoored,
                     )
                 )
                 for one in after

@@ -89,6 +89,8 @@ class AttackSpec:
     options: type[BaseModel] = Options
     paper: str | None = None
     presets: PresetOptions = field(default_factory=dict)
+    plants_backdoor: bool = True
+    """False for a control whose models hold none: nothing is ranked on them."""
 
 
 @dataclass(frozen=True)

@@ -213,7 +213,9 @@ def _measure_trial(job: TrialJob, folder: JobFolder, result: Result) -> dict[str
         scoring.answers(scoring.open_model(setup, path), setup, split, instance) for path in paths
     ]
     recovered = scoring.Recovered(_triggers(folder, instance.trigger.size), result.target)
-    scored = scoring.score(job.metrics, before, after, labels, instance.target, recovered)
+    scored = scoring.score(
+        job.metrics, before, after, labels, instance.target, recovered, backdoored=job.backdoored
+    )
     kept = {}
     if recovered.triggers is not None:
         kept["triggers_artifact"] = artifacts.add(folder.outbox / "triggers.safetensors")

@@ -67,6 +67,24 @@ class DefenseEffectivenessRating(_Plain):
             attack_success_rate(evidence.stamped_after, labels, target)
         )
         accuracy_lost = rate(evidence.clean_before == labels) - rate(evidence.clean_after == labels)
-        if math.isnan(asr_lost):  # max() below would make a number of it
-            return math.nan
+        if math.isnan(asr_lost) or not evidence.backdoored:
+            return math.nan  # max() below would make a number of it
         return (max(0.0, asr_lost) - max(0.0, accuracy_lost) + 1) / 2
+
+
+class Detection(_Plain):
+    """Whether the defense named the target class."""
+
+    def compute(self, evidence: Evidence) -> float:
+        """Return 1 or 0; NaN on a model that was never attacked."""
+        if not evidence.backdoored:
+            return math.nan
+        return float(evidence.recovered_target == evidence.target)
+
+
+class FalseAlarm(_Plain):
+    """Whether the defense saw a backdoor where there is none."""
+
+    def compute(self, evidence: Evidence) -> float:
+        """Return 1 or 0; NaN on a backdoored model."""
+        return math.nan if evidence.backdoored else float(evidence.recovered_target is not None)

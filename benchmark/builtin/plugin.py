@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from benchmark.builtin.attack_options import BlackWhiteAttack, ColourAttack
+from benchmark.builtin.attack_options import BlackWhiteAttack, CleanModelOptions, ColourAttack
 from benchmark.builtin.control_options import FineTuningOptions
 from benchmark.builtin.datasets import DATASETS
 from benchmark.builtin.model_options import ResNet18Options, SmallResNetOptions
 from benchmark.builtin.triggers import bw3x3_instances, rgb3x3_instances
 from benchmark.hookspecs import hookimpl
 from benchmark.specs import AttackSpec, DatasetSpec, DefenseSpec, MetricSpec, ModelSpec, lazy
-from benchmark.types import Knowledge, Role
+from benchmark.types import Knowledge, Output, Role
 
 MESA_PAPER = "Qiao, Yang, Li, NeurIPS 2019, arXiv 1910.04749"
 
@@ -67,6 +67,15 @@ def bench_attacks() -> list[AttackSpec]:
             options=ColourAttack,
             paper=MESA_PAPER,
         ),
+        AttackSpec(
+            name="clean",
+            version="1",
+            summary="no attack: what a defense costs, and claims, where there is no backdoor",
+            instances=bw3x3_instances,
+            factory=lazy("benchmark.builtin.poisoning:NoAttack"),
+            options=CleanModelOptions,
+            plants_backdoor=False,
+        ),
     ]
 
 
@@ -117,6 +126,22 @@ def bench_metrics() -> list[MetricSpec]:
             summary="stamped images of other classes answered with their own class",
             factory=lazy("benchmark.builtin.metrics:RobustAccuracy"),
             higher_is_better=True,
+        ),
+        MetricSpec(
+            name="detection",
+            version="1",
+            summary="the target class that the defense names is the right one",
+            factory=lazy("benchmark.builtin.metrics:Detection"),
+            higher_is_better=True,
+            reads=frozenset({Output.TARGET}),
+        ),
+        MetricSpec(
+            name="false_alarm",
+            version="1",
+            summary="the defense names a target class in a model that was never attacked",
+            factory=lazy("benchmark.builtin.metrics:FalseAlarm"),
+            higher_is_better=False,
+            reads=frozenset({Output.TARGET}),
         ),
         MetricSpec(
             name="der",

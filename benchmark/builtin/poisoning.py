@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -10,6 +12,19 @@ from benchmark.contracts import ImageSet
 from benchmark.primitives import fine_tune
 from benchmark.recipe import Poisoning
 from benchmark.types import AttackInstance
+
+
+class NoAttack:
+    """Leaves the model as it is: the control arm."""
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
+
+    def attack(
+        self, model: nn.Module, train: ImageSet, instance: AttackInstance, run: RunContext
+    ) -> nn.Module:
+        """Return `model`, untouched."""
+        return model
 
 
 class PoisonAttack:

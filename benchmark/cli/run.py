@@ -46,6 +46,10 @@ def run(
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Architecture.")] = None,
     preset: Annotated[str, typer.Option(metavar="NAME", help="See: bench presets.")] = "quick",
     seeds: Annotated[int, typer.Option(min=1, help="Independent victims of each attack.")] = 1,
+    clean_models: Annotated[
+        bool,
+        typer.Option("--clean-models", help="Also run the defenses on models never attacked."),
+    ] = False,
     sets: Annotated[
         list[str] | None,
         typer.Option(
@@ -84,6 +88,7 @@ def run(
         seeds=seeds,
         sets=parse_sets(sets or ()),
         data_dir=data_dir,
+        clean_models=clean_models,
     )
     options = Options(
         out=out,

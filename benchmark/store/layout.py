@@ -101,7 +101,8 @@ TRIAL = Layout(
         *("robust_accuracy_before", "seconds", "peak_memory_mib"),
     ),
     details=(
-        *("metrics", "spread", "empty", "recovered_target", "artifacts", "triggers_artifact"),
+        *("backdoored", "metrics", "spread", "empty", "recovered_target", "artifacts"),
+        "triggers_artifact",
         *("payload", "environment", "log", "series", "run", "finished"),
     ),
     derived=(*METRIC_COLUMNS, *SPREAD_COLUMNS),

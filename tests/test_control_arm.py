@@ -1,0 +1,67 @@
+"""`--clean-models`: what a defense costs, and claims, where there is no backdoor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmark.records import TrialRecord
+from benchmark.store import Store
+
+DETECTIVES = Path(__file__).parent / "plugin_files" / "detectives.py"
+
+
+@pytest.fixture(scope="module")
+def arms(command, tmp_path_factory):
+    """A tiny run with the control arm: results folder, and the trials by (attack, defense)."""
+    out = tmp_path_factory.mktemp("control") / "results"
+    arguments = ["--plugin", DETECTIVES, "--defense", "alarmist", "--defense", "calm"]
+    arguments += ["--clean-models"]
+    done = command(*command.tiny(out, *arguments, attack__triggers="170"))
+    assert done.returncode == 0, done.stderr
+    with Store.open(out, write=False) as store:
+        trials = {(t.attack, t.defense): t for t in store.trials()}
+        models = {t.victim: store.model(t.victim) for t in trials.values()}
+        bases = {store.model(model.payload["base"]).artifact for model in models.values()}
+    return done, trials, models, bases
+
+
+def trial(arms, attack: str, defense: str) -> TrialRecord:
+    return arms[1][attack, defense]
+
+
+def test_the_control_arm_starts_from_the_very_base_model(arms):
+    _, trials, models, bases = arms
+    assert bases == {models[trials["clean", "calm"].victim].artifact}
+    assert bases != {models[trials["bw3x3", "calm"].victim].artifact}
+
+
+def test_every_defense_is_run_on_models_never_attacked(arms):
+    by_attack = {a: {d for (b, d) in arms[1] if a == b} for a in ("bw3x3", "clean")}
+    assert by_attack["clean"] == by_attack["bw3x3"] >= {"alarmist", "calm", "none", "fine_tuning"}
+    assert {t.status for t in arms[1].values()} == {"done"}
+    assert {a for (a, _), t in arms[1].items() if not t.backdoored} == {"clean"}
+
+
+def test_a_stamp_that_nobody_planted_does_nothing(arms):
+    assert trial(arms, "clean", "none").asr_before < 0.2
+    assert trial(arms, "bw3x3", "none").asr_before > 0.9
+
+
+def test_an_alarm_is_right_on_a_backdoored_model_and_false_on_a_clean_one(arms):
+    assert trial(arms, "bw3x3", "alarmist").metrics["detection"] == 1
+    assert trial(arms, "bw3x3", "calm").metrics["detection"] == 0
+    assert trial(arms, "clean", "alarmist").metrics["false_alarm"] == 1
+    assert trial(arms, "clean", "calm").metrics["false_alarm"] == 0
+
+
+def test_nobody_is_asked_for_what_does_not_apply(arms):
+    assert trial(arms, "bw3x3", "alarmist").metrics["false_alarm"] is None
+    assert trial(arms, "clean", "alarmist").metrics["detection"] is None
+    assert trial(arms, "clean", "calm").metrics["der"] is None
+    assert "detection" not in trial(arms, "bw3x3", "fine_tuning").metrics
+
+
+def test_a_clean_model_is_told_the_same_target_as_the_attacked_one(arms):
+    assert {t.target for t in arms[1].values()} == {1}
