@@ -58,12 +58,12 @@ def writer(out: Path, start: int = 0) -> subprocess.Popen:
 
 
 def kill_after(process: subprocess.Popen, seconds: float) -> int:
-    """Kill it and return the number of the last trial that it said was stored, or -1."""
+    """Kill it that long after its first trial; return the last that it said was stored."""
     assert process.stdout.readline() == "open\n"
+    first = process.stdout.readline()
     time.sleep(seconds)
     process.send_signal(signal.SIGKILL)
-    said = process.communicate()[0].split()
-    return int(said[-1]) if said else -1
+    return int([first, *process.communicate()[0].split()][-1])
 
 
 def test_every_trial_said_to_be_stored_outlives_kills(tmp_path):
@@ -79,7 +79,7 @@ def test_every_trial_said_to_be_stored_outlives_kills(tmp_path):
         assert [t.trial for t in kept] == [f"{n:06d}" for n in range(len(kept))]
         assert all(t.metrics["asr"] == n / 7 for n, t in enumerate(kept))
         assert all(store.artifacts.verify(name) for t in kept for name in t.artifacts)
-    assert last > 0
+    assert last >= 11
 
 
 def test_a_second_writer_is_told_who_holds_the_folder(tmp_path):
@@ -111,34 +111,6 @@ def test_a_forked_child_does_not_keep_the_lock(tmp_path):
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-
-
-def test_flipped_bits_never_give_a_silently_wrong_number(tmp_path):
-    right = {}
-    with Store.open(tmp_path, write=True, create=True) as store:
-        for n in range(60):
-            record = trial(f"{n:020d}", metrics={"asr": n / 7}, log="y" * 3000, asr_before=0.99)
-            store.put_trial(record)
-            right[record.trial] = record
-    file = tmp_path / "results.sqlite"
-    whole = file.read_bytes()
-    draw = random.Random(1)
-    noticed = 0
-    for _ in range(300):
-        bits = bytearray(whole)
-        at = draw.randrange(len(bits))
-        bits[at] ^= 1 << draw.randrange(8)
-        file.write_bytes(bits)
-        try:
-            with Store.open(tmp_path, write=False) as store:
-                frame = store.trials_frame()
-                kept = {t.trial: t for t in store.trials()}
-        except UserError as error:
-            noticed += str(file) in str(error)
-        else:
-            assert kept == right
-            assert frame["asr_after"].tolist() == [t.metrics["asr"] for t in right.values()]
-    assert noticed > 100
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
@@ -180,8 +152,8 @@ def _change(out: Path, statement: str) -> None:
         ("DELETE FROM trial_shared", "a row of trial_shared"),
         ("DELETE FROM ledger", "row count of its table `trial` is lost"),
         ("DROP TABLE trial", "no such table"),
-        ("UPDATE meta SET value = 0", "older version .schema 0, this one reads 1.; use another"),
-        ("UPDATE meta SET value = 99", "newer version .schema 99.*upgrade backdoor-bench"),
+        ("UPDATE meta SET value = 0", "its schema is not known"),
+        ("UPDATE meta SET value = 99", "its schema is not known"),
         ("UPDATE meta SET value = 'x'", "its schema is not known"),
         ("DROP TABLE meta", "is not a results file of bench"),
     ],

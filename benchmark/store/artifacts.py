@@ -14,6 +14,8 @@ from typing import BinaryIO
 from benchmark.errors import JobFault
 from benchmark.store.faults import disk_error
 
+ANY = "artifacts/*/*.safetensors"
+"""Where artifacts lie in a results folder."""
 _NAME = re.compile(r"[0-9a-f]{64}")
 _BLOCK = 1 << 20
 _UNFINISHED = ".unfinished-"
@@ -74,6 +76,12 @@ class ArtifactStore:
         except OSError:
             return False
 
+    def damaged(self) -> Iterator[Path]:
+        """Yield the files whose bytes do not fit their names."""
+        for path in sorted(self.folder.parent.glob(ANY)):
+            if _NAME.fullmatch(path.stem) and not self.verify(path.stem):
+                yield path
+
     def sweep(self) -> None:
         """Remove what a killed run was still writing; only for the one writer of the folder."""
         for path in self.folder.glob(f"{_UNFINISHED}*"):
@@ -86,7 +94,7 @@ class ArtifactStore:
         unfinished.replace(path)
         # The names are data too: without this a power cut could lose a file that a row refers to.
         for folder in (path.parent, self.folder):
-            _sync_folder(folder)
+            sync_folder(folder)
 
 
 def _copy(source: Path | bytes, file: BinaryIO) -> str:
@@ -108,7 +116,8 @@ def _blocks(source: Path | bytes) -> Iterator[bytes]:
             yield block
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -13,7 +13,7 @@ from benchmark.records import ModelRecord, Status, TrialRecord
 from benchmark.store import ledger, rows, schema
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.codec import Record, encode
-from benchmark.store.faults import disk_error, explained
+from benchmark.store.faults import damaged, disk_error, explained
 from benchmark.store.layout import MODEL, TRIAL, Layout
 from benchmark.store.lock import WriterLock
 from benchmark.store.transaction import transaction
@@ -51,12 +51,25 @@ class Store:
         try:
             store = cls(out, _connect(file, create=write and create), lock)
             if write:
+                store.check_pages()
+                with explained(file):
+                    schema.complete(store._connection)
                 store.artifacts.sweep()
             return store
         except BaseException:
             if lock:
                 lock.release()
             raise
+
+    def check_pages(self) -> None:
+        """Check the tree of pages and the spare rows, which no other read looks at.
+
+        A broken tree is a `DamagedFile`: each further write might break more of it.
+        """
+        with explained(self.file):
+            schema.check_pages(self._connection)
+            if schema.has_spare(self._connection):
+                rows.shared(self._connection, TRIAL, "spare")
 
     def close(self) -> None:
         """Let go of the file and of the writer's lock."""
@@ -125,13 +138,16 @@ class Store:
         """Return the one trial whose identity starts with `prefix`; none or two: `UserError`."""
         with explained(self.file):
             known = rows.starting_with(self._connection, TRIAL, prefix)
+            if not known:
+                self._flat_trials()  # or is it there and cannot be found?
         if not known:
             raise UserError(f"no trial {prefix!r} in {self.out}; bench export lists them")
         if len(known) > 1:
             few = ", ".join(known[:3])
             raise UserError(f"{len(known)} trials start with {prefix!r}, such as {few}; say more")
         found = self.trial(known[0])
-        assert found is not None
+        if found is None:
+            raise damaged(self.file, f"the row of trial {known[0]} is not where it belongs")
         return found
 
     def trials_frame(self) -> pd.DataFrame:
@@ -179,7 +195,7 @@ def _connect(file: Path, *, create: bool) -> sqlite3.Connection:
             schema.touch(file)
         connection = schema.connect(file)
         try:
-            if schema.is_empty(connection):
+            if schema.is_empty(connection, file):
                 if not create:
                     raise schema.no_results(file.parent)
                 schema.create(connection)

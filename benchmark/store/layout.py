@@ -16,7 +16,11 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the records of one kind live: `<table>`, `<table>_detail`, `<table>_shared`."""
+    """Where the records of one kind live: `<table>`, `<table>_detail`, `<table>_shared`.
+
+    `<table>_spare` holds the rows of `<table>_shared` once more: one bad page in a single copy
+    would take with it every record that refers to it.
+    """
 
     table: str
     record: type[ModelRecord] | type[TrialRecord]
@@ -56,14 +60,17 @@ class Layout:
         """Return the statements that make the tables."""
         others = ", ".join(f'"{name}"' for name in (*self.columns[1:], "sum"))
         common = ", ".join(f'"{name}"' for name in self.shared)
-        statement = (
-            f"CREATE TABLE {self.table}_shared (id TEXT PRIMARY KEY, {common}) WITHOUT ROWID"
-        )
+        kinds = ("shared", "spare") if common else ()
         return (
-            *([statement] if common else []),
+            *(
+                f"CREATE TABLE IF NOT EXISTS {self.table}_{kind} (id TEXT PRIMARY KEY, {common}) "
+                "WITHOUT ROWID"
+                for kind in kinds
+            ),
             # Without a rowid the rows are the index: no second tree that could disagree.
-            f'CREATE TABLE {self.table} ("{self.key}" TEXT PRIMARY KEY, {others}) WITHOUT ROWID',
-            f"CREATE TABLE {self.table}_detail (id TEXT PRIMARY KEY, body, sum)",
+            f'CREATE TABLE IF NOT EXISTS {self.table} ("{self.key}" TEXT PRIMARY KEY, {others}) '
+            "WITHOUT ROWID",
+            f"CREATE TABLE IF NOT EXISTS {self.table}_detail (id TEXT PRIMARY KEY, body, sum)",
         )
 
 
@@ -101,8 +108,15 @@ TRIAL = Layout(
         *("robust_accuracy_before", "seconds", "peak_memory_mib"),
     ),
     details=(
-        *("backdoored", "metrics", "spread", "empty", "recovered_target", "artifacts"),
-        "triggers_artifact",
+        *(
+            "backdoored",
+            "metrics",
+            "spread",
+            "empty",
+            "recovered_target",
+            "artifacts",
+            "triggers_artifact",
+        ),
         *("payload", "environment", "log", "series", "run", "finished"),
     ),
     derived=(*METRIC_COLUMNS, *SPREAD_COLUMNS),

@@ -19,7 +19,12 @@ CHUNK = 500
 
 def put(connection: sqlite3.Connection, layout: Layout, record: Encoded) -> None:
     """Write the rows of a record over those of its identity; the caller has a transaction."""
-    for suffix, row in (("", record.flat), ("_detail", record.detail), ("_shared", record.shared)):
+    for suffix, row in (
+        ("", record.flat),
+        ("_detail", record.detail),
+        ("_shared", record.shared),
+        ("_spare", record.shared),
+    ):
         if not row:
             continue
         table = f"{layout.table}{suffix}"
@@ -35,9 +40,11 @@ def audited(connection: sqlite3.Connection, layout: Layout) -> list[Row]:
         return found
 
 
-def shared(connection: sqlite3.Connection, layout: Layout) -> dict[str, dict[str, Any]]:
-    """Return the shared fields under their hashes, checked."""
-    found = connection.execute(f"SELECT * FROM {layout.table}_shared").fetchall()
+def shared(
+    connection: sqlite3.Connection, layout: Layout, copy: str = "shared"
+) -> dict[str, dict[str, Any]]:
+    """Return the shared fields under their hashes, checked; `copy` may be `spare`."""
+    found = connection.execute(f"SELECT * FROM {layout.table}_{copy}").fetchall()
     return {row[0]: checked_shared(layout, row) for row in found}
 
 

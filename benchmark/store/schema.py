@@ -8,7 +8,8 @@ from pathlib import Path
 
 from benchmark.errors import UserError
 from benchmark.store import ledger
-from benchmark.store.faults import DamageError
+from benchmark.store.artifacts import ANY as ARTIFACTS
+from benchmark.store.faults import DamagedFile, DamageError
 from benchmark.store.layout import MODEL, SCHEMA, TRIAL
 from benchmark.store.transaction import transaction
 
@@ -38,6 +39,8 @@ def connect(file: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = EXTRA")
     # A damaged page shall be an error, not an endless walk or a wild row.
     connection.execute("PRAGMA cell_size_check = ON")
+    # What was replaced is gone, and cannot come back when a damaged file is salvaged.
+    connection.execute("PRAGMA secure_delete = ON")
     return connection
 
 
@@ -46,9 +49,18 @@ def touch(file: Path) -> None:
     os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
 
 
-def is_empty(connection: sqlite3.Connection) -> bool:
-    """Say whether the file has no tables: a run was killed before it made them."""
-    return connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+def is_empty(connection: sqlite3.Connection, file: Path) -> bool:
+    """Say whether the file has no page: a run was killed before it made the tables.
+
+    A file with pages but without tables has lost them; to make them anew would bury the rows.
+    """
+    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        return False
+    if connection.execute("PRAGMA page_count").fetchone()[0]:
+        raise DamageError("its tables are gone")
+    if any(file.parent.glob(ARTIFACTS)):
+        raise DamageError("it is empty, and there are artifacts")
+    return True
 
 
 def create(connection: sqlite3.Connection) -> None:
@@ -56,6 +68,8 @@ def create(connection: sqlite3.Connection) -> None:
     with transaction(connection):
         connection.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID")
         connection.execute("INSERT INTO meta VALUES ('schema', ?)", (SCHEMA,))
+        # Once more, in the file's header: one flipped bit must not look like another version.
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
         connection.execute(ledger.CREATE)
         for layout in (MODEL, TRIAL):
             for statement in layout.tables():
@@ -63,17 +77,47 @@ def create(connection: sqlite3.Connection) -> None:
             ledger.start(connection, layout)
 
 
+def complete(connection: sqlite3.Connection) -> None:
+    """Add what the first files of this schema did not have: what they said once, a second time."""
+    with transaction(connection):
+        for layout in (MODEL, TRIAL):
+            for statement in layout.tables():
+                connection.execute(statement)
+            if layout.shared:
+                copy = f"INSERT OR IGNORE INTO {layout.table}_spare SELECT * FROM "
+                connection.execute(f"{copy} {layout.table}_shared")
+        if connection.execute("PRAGMA user_version").fetchone()[0] != SCHEMA:
+            connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+
+def has_spare(connection: sqlite3.Connection) -> bool:
+    """Say whether the shared rows are there twice."""
+    found = connection.execute(
+        "SELECT count(*) FROM sqlite_master WHERE name = ?", (f"{TRIAL.table}_spare",)
+    )
+    return bool(found.fetchone()[0])
+
+
+def check_pages(connection: sqlite3.Connection) -> None:
+    """Raise a `DamageError` if the tree of pages is broken."""
+    said = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if said != "ok":
+        raise DamageError(" ".join(str(said).split()))
+
+
 def check(connection: sqlite3.Connection, file: Path) -> None:
     """Raise a `UserError` unless the tables are those of this version."""
     names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     if "meta" not in names:
-        raise UserError(f"{file} is not a results file of bench; use another --out")
+        raise DamagedFile(file, f"{file} is not a results file of bench, or is damaged")
     found = connection.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
     schema = found[0] if found else None
+    again = connection.execute("PRAGMA user_version").fetchone()[0]
+    said_once = schema == 1 and again == 0  # as in the first files of all
+    if not isinstance(schema, int) or schema < 1 or (again != schema and not said_once):
+        raise DamageError("its schema is not known")
     if schema == SCHEMA:
         return
-    if not isinstance(schema, int):
-        raise DamageError("its schema is not known")
     if schema > SCHEMA:
         raise UserError(
             f"{file} was written by a newer version (schema {schema}, this one reads {SCHEMA}); "
