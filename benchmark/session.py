@@ -50,12 +50,12 @@ def start(request: Request, options: Options) -> int:
     plugins = load_plugins(options.plugin_files)
     _warn(plugins, messages)
     config = resolve(request, plugins)
-    plan = _plan(config, options)
+    plan = plan_for(config, options)
     if options.dry_run:
-        _describe(plan, options)
+        describe(plan, options)
         return 0
     with Store.open(options.out, write=True, create=True) as store:
-        status = _run(plan, store, options, messages)
+        status = run_missing(plan, store, options, messages)
         frame = store.trials_frame()
     planned = {trial.job.id for trial in plan.trials}
     print_leaderboard(Console(), frame[frame["trial"].isin(planned)])
@@ -82,7 +82,8 @@ def cache_dir() -> Path:
     return Path(given) if given else platformdirs.user_cache_path("backdoor-bench")
 
 
-def _plan(config: Config, options: Options) -> Plan:
+def plan_for(config: Config, options: Options) -> Plan:
+    """Return the jobs of a resolved request on this machine; its data set is prepared for that."""
     chosen = config.dataset
     device = _device(options.device)
     dataset = prepare(chosen.spec, chosen.options, config.request.data_dir, cache_dir())
@@ -113,7 +114,7 @@ def _device(wanted: str) -> str:
     return "cpu"
 
 
-def _run(plan: Plan, store: Store, options: Options, messages: Console) -> int:
+def run_missing(plan: Plan, store: Store, options: Options, messages: Console) -> int:
     """Run what is missing; returns the exit status."""
     needed = missing_jobs(plan, store, options.rerun)
     jobs = [planned for planned in plan.jobs if planned.job.id in needed]
@@ -190,7 +191,7 @@ def _last_words(config: Config, options: Options, console: Console) -> None:
     _say(console, f"results are in {options.out}; see also: bench export, bench show")
 
 
-def _describe(plan: Plan, options: Options) -> None:
+def describe(plan: Plan, options: Options) -> None:
     """Print what a run would do."""
     console = Console()
     store = None

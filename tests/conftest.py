@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import hypothesis
+import psutil
 import pytest
 from jaxtyping import install_import_hook
 

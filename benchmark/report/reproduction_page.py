@@ -1,0 +1,112 @@
+"""The page of a reproduction in Markdown, and its figures as rows for a CSV file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.report.boards import percent
+from benchmark.report.bootstrap import FEWEST
+from benchmark.report.escape import markdown
+from benchmark.report.reproduction import ClaimFigure, Figure
+from benchmark.study import Grid, Published, Study
+
+_HEAD = ("", "paper: mean", "ours: mean ± std", "95 %", "n", "paper: worst", "ours: worst", "clean")
+
+
+@dataclass(frozen=True)
+class Made:
+    """How the figures came about, a line each."""
+
+    command: str
+    settings: tuple[str, ...]
+    """For each grid: the preset and how it differs from the paper."""
+
+
+def page(
+    study: Study,
+    grids: Sequence[Grid],
+    figures: Sequence[Figure],
+    claims: Sequence[ClaimFigure],
+    made: Made,
+) -> str:
+    """Return the page as Markdown text."""
+    lines = [f"# Reproduction: {markdown(study.title)}", ""]
+    lines += [f"Published figures: {markdown(study.source)}.", ""]
+    lines += ["Made by", "", f"    {made.command}", ""]
+    lines += [f"- {markdown(text)}" for text in made.settings]
+    for grid in grids:
+        lines += ["", f"## Grid {markdown(grid.name)}: {markdown(grid.title)}", ""]
+        lines += _table([one for one in figures if one.grid == grid.name])
+        mine = [one for one in claims if one.grid == grid.name]
+        if mine:
+            lines += ["", "What the paper argues, victim by victim (points of ASR):", ""]
+            lines += [f"- {_claim(one)}" for one in mine]
+    lines += ["", *_notes(), ""]
+    return "\n".join(lines)
+
+
+def _table(figures: Sequence[Figure]) -> Iterator[str]:
+    head = (*_HEAD, "verdict")
+    yield f"| {' | '.join(head)} |"
+    yield f"|{' --- |' * len(head)}"
+    for one in figures:
+        yield f"| {' | '.join(_cells(one))} |"
+
+
+def _cells(one: Figure) -> tuple[str, ...]:
+    paper = one.published or Published(mean=0)
+    spread = f" ± {percent(one.std)}" if one.std is not None else ""
+    interval = "-" if one.low is None else f"{percent(one.low)} to {percent(one.high)}"
+    count = str(one.trials) if one.trials == one.planned else f"{one.trials} of {one.planned}"
+    lowest = f" (lowest {percent(one.lowest)})" if paper.lowest is not None else ""
+    paper_lowest = f" (lowest {percent(paper.lowest)})" if paper.lowest is not None else ""
+    return (
+        markdown(one.row),
+        percent(paper.mean) + paper_lowest if one.published else "-",
+        percent(one.mean) + spread + lowest,
+        interval,
+        count,
+        percent(paper.worst) if one.published else "-",
+        percent(one.worst),
+        f"{percent(one.clean_before)} → {percent(one.clean_after)}",
+        one.verdict,
+    )
+
+
+def _claim(one: ClaimFigure) -> str:
+    text = f"{markdown(one.text)}: {markdown(one.first)} minus {markdown(one.second)}"
+    if one.mean is None:
+        return f"{text}: no victim has both."
+    found = f"{text}: {100 * one.mean:+.1f} over {one.pairs} victims"
+    if one.low is None or one.high is None:
+        return f"{found}; too few for an interval."
+    apart = "distinguishable" if one.low > 0 or one.high < 0 else "not distinguishable"
+    return f"{found}, 95 % {100 * one.low:+.1f} to {100 * one.high:+.1f}: {apart} from zero."
+
+
+def _notes() -> Iterator[str]:
+    yield (
+        "All rates in percent. n: trials on victims whose attack took; std over trials (n - 1); "
+        "95 %: bootstrap over victims, none under "
+        f"{FEWEST}. A row of several models a trial (the pixel-space baseline) counts each trial "
+        "once, with their mean; the paper does not say whether its worst is of single patterns."
+    )
+
+
+def csv_rows(figures: Sequence[Figure]) -> list[dict[str, Any]]:
+    """Return a flat row for each figure; fractions, None where there is none."""
+    return [
+        {
+            **{"grid": one.grid, "row": one.row, "planned": one.planned, "trials": one.trials},
+            **{"mean": one.mean, "std": one.std, "ci_low": one.low, "ci_high": one.high},
+            **{"worst": one.worst, "lowest": one.lowest},
+            **{"clean_before": one.clean_before, "clean_after": one.clean_after},
+            "paper_mean": one.published and one.published.mean,
+            "paper_worst": one.published and one.published.worst,
+            "paper_lowest": one.published and one.published.lowest,
+            "verdict": one.verdict,
+        }
+        for one in figures
+    ]

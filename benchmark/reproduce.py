@@ -1,0 +1,149 @@
+"""One invocation of `bench reproduce`: what is missing of a study is run, and its page written."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmark.config import Config, Request, resolve
+from benchmark.errors import UserError
+from benchmark.plan import Plan, Planned
+from benchmark.plugins import load_plugins
+from benchmark.report.reproduction import claims, figures
+from benchmark.report.reproduction_page import Made, csv_rows, page
+from benchmark.session import Options, describe, plan_for, run_missing
+from benchmark.store import Store
+from benchmark.study import Grid, Study, StudyRow, load_study
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What of a study to run; None and empty mean: all of it, as the paper did."""
+
+    study: str
+    grids: tuple[str, ...] = ()
+    preset: str | None = None
+    ablations: bool = False
+    seeds: int = 1
+    sets: Mapping[str, str] | None = None
+    data_dir: Path | None = None
+    page: Path = Path("reproduction.md")
+    command: str = ""
+    """The command line as it was given, for the page."""
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One row of the study on one grid, planned."""
+
+    grid: Grid
+    row: StudyRow
+    config: Config
+    plan: Plan
+
+    @property
+    def trials(self) -> frozenset[str]:
+        """Identities of the row's trials."""
+        return frozenset(one.job.id for one in self.plan.trials)
+
+
+def start(wanted: Wanted, options: Options) -> int:
+    """Run what is missing and write the page; returns the exit status of the run."""
+    study = load_study(wanted.study)
+    grids = study.grids(wanted.grids, wanted.preset)
+    _check_page(wanted.page)
+    cells = _cells(study, grids, wanted, options)
+    plan = _merged([cell.plan for cell in cells])
+    if options.dry_run:
+        describe(plan, options)
+        return 0
+    messages = Console(stderr=True)
+    with Store.open(options.out, write=True, create=True) as store:
+        status = run_missing(plan, store, options, messages)
+        frame = store.trials_frame()
+    trials = {(cell.grid.name, cell.row.label): cell.trials for cell in cells}
+    found = figures(study, grids, trials, frame)
+    made = Made(wanted.command, tuple(_setting(grid, cells) for grid in grids))
+    text = page(study, grids, found, claims(study, grids, trials, frame), made)
+    _write(wanted.page, text, csv_rows(found))
+    messages.print(f"the page is {wanted.page}, its figures {_csv(wanted.page)}", highlight=False)
+    return status
+
+
+def _cells(study: Study, grids: Sequence[Grid], wanted: Wanted, options: Options) -> list[_Cell]:
+    plugins = load_plugins(options.plugin_files)
+    rows = [row for row in study.row if wanted.ablations or not row.ablation]
+    cells = []
+    for grid, row in itertools.product(grids, rows):
+        config = resolve(_request(study, grid, row, wanted), plugins)
+        cells.append(_Cell(grid, row, config, _own(plan_for(config, options), row.defense)))
+    return cells
+
+
+def _own(plan: Plan, defense: str) -> Plan:
+    """Return the plan without the trials of other defenses: those are rows of their own."""
+    jobs = (one for one in plan.jobs if one.facts.get("defense", defense) == defense)
+    return replace(plan, jobs=tuple(jobs))
+
+
+def _request(study: Study, grid: Grid, row: StudyRow, wanted: Wanted) -> Request:
+    preset = wanted.preset or grid.preset
+    sets: dict[str, Any] = {}
+    if preset in grid.instead:
+        sets["attack.triggers"] = grid.instead[preset]
+    return Request(
+        preset=preset,
+        # All of them, so that `--set` may name any; a row keeps its own.
+        defenses=tuple(dict.fromkeys(one.defense for one in study.row)),
+        attacks=(grid.attack,),
+        seeds=wanted.seeds,
+        sets={**sets, **row.set, **(wanted.sets or {})},
+        data_dir=wanted.data_dir,
+    )
+
+
+def _merged(plans: Sequence[Plan]) -> Plan:
+    """Return one plan of all jobs, each once, so that no worker waits at the end of a row."""
+    jobs: dict[str, Planned] = {}
+    blocks: dict[str, int] = {}
+    for planned in itertools.chain.from_iterable(plan.jobs for plan in plans):
+        if planned.job.kind != "base":
+            victim = planned.needs if planned.job.kind == "trial" else planned.job.id
+            number = blocks.setdefault(victim, len(blocks))
+            planned = replace(planned, block=number)
+        jobs.setdefault(planned.job.id, planned)
+    # A victim may first be met in a later plan than the trials of an earlier one; models lead.
+    order = {"base": 0, "victim": 1, "trial": 2}
+    return replace(plans[0], jobs=tuple(sorted(jobs.values(), key=lambda p: order[p.job.kind])))
+
+
+def _setting(grid: Grid, cells: Sequence[_Cell]) -> str:
+    preset = next(cell.config.preset for cell in cells if cell.grid is grid)
+    differences = preset.differences or "nothing"
+    return f"Grid {grid.name}: preset {preset.name}, which differs from the paper in: {differences}"
+
+
+def _check_page(file: Path) -> None:
+    if file.is_dir() or not file.parent.is_dir():
+        raise UserError(f"cannot write {file}", "-o names a file in a folder that exists")
+
+
+def _csv(file: Path) -> Path:
+    return file.with_suffix(".csv")
+
+
+def _write(file: Path, text: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+        with _csv(file).open("w", encoding="utf-8", newline="") as out:
+            writer = csv.DictWriter(out, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    except OSError as error:
+        raise UserError(f"cannot write {file}: {(error.strerror or str(error)).lower()}") from error

@@ -1,0 +1,169 @@
+"""`bench reproduce`: a paper's figures, what is planned for them, and how ours are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark.errors import UserError
+from benchmark.report.reproduction import claims, figures
+from benchmark.report.reproduction_page import Made, csv_rows, page
+from benchmark.reproduce import Wanted, start
+from benchmark.session import Options
+from benchmark.study import Published, load_study
+
+STUDY = load_study("mesa-2019")
+A = STUDY.grids(("A",), None)
+
+# The poster's table: mean and worst ASR in percent on grids A, B and C.
+POSTER = {
+    "before any defense": (98.7, None, None, None),
+    "oracle: the true trigger": (2.4, 3.7, None, None),
+    "MESA, β = 0.9 alone": (3.4, 5.9, 2.04, 1.42),
+    "MESA, β = 0.8 alone": (3.6, 9.1, 1.93, 1.41),
+    "MESA, β = 0.5 alone": (4.2, 9.0, 1.77, 1.56),
+    "MESA, all three": (3.6, 8.2, 1.91, 1.14),
+    "pixel-space baseline": (10.5, 51.4, 22.75, 27.41),
+}
+
+
+def frame(asr: dict[str, list[float]], min_asr: float = 0.9, before: float = 1.0) -> pd.DataFrame:
+    """Return finished trials: for each row label, one on each victim."""
+    rows = [
+        {"trial": f"{label}-{at}", "victim": f"v{at}", "status": "done", "min_asr": min_asr}
+        | {"asr_before": before, "asr_after": value}
+        | {"clean_accuracy_before": 0.9, "clean_accuracy_after": 0.89}
+        for label, values in asr.items()
+        for at, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows)
+
+
+def trials(asr: dict[str, list[float]]) -> dict[tuple[str, str], frozenset[str]]:
+    return {
+        ("A", label): frozenset(f"{label}-{at}" for at in range(len(values)))
+        for label, values in asr.items()
+    }
+
+
+def only(asr: dict[str, list[float]], **changes: float):
+    (found,) = figures(STUDY, A, trials(asr), frame(asr, **changes))
+    return found
+
+
+def test_the_published_figures_are_the_posters():
+    found = {
+        row.label: tuple(
+            None if value is None else round(100 * value, 2)
+            for value in (
+                row.published.get("A", Published(mean=0)).mean,
+                row.published.get("A", Published(mean=0)).worst,
+                row.published["B"].mean if "B" in row.published else None,
+                row.published["C"].mean if "C" in row.published else None,
+            )
+        )
+        for row in STUDY.row
+        if row.published
+    }
+    assert found == POSTER
+    assert STUDY.row[0].published["A"].lowest == 0.924
+
+
+@pytest.mark.parametrize(
+    ("after", "says"),
+    [
+        ([0.02, 0.036, 0.05], "agrees"),
+        ([0.20, 0.21, 0.22], "differs: 17.4 points above"),
+        ([0.01, 0.01, 0.01], "differs: 2.6 points below"),
+        ([0.20, 0.21], "16.9 points above the paper; fewer than 3 victims, so no verdict"),
+        ([], "not measured"),
+    ],
+)
+def test_the_verdict_follows_the_interval(after, says):
+    label = "MESA, all three"
+    planned = {("A", label): frozenset(f"{label}-{at}" for at in range(3))}
+    (found,) = figures(STUDY, A, planned, frame({label: after or [0.5]}, before=bool(after)))
+    assert found.verdict.startswith(says)
+    assert (found.planned, found.trials) == (3, len(after))
+
+
+def test_figures_are_those_of_the_trials():
+    found = only({"MESA, all three": [0.01, 0.02, 0.06]})
+    assert found.mean == pytest.approx(0.03)
+    assert found.std == pytest.approx(np.std([0.01, 0.02, 0.06], ddof=1))
+    assert (found.lowest, found.worst) == (0.01, 0.06)
+    assert (found.clean_before, found.clean_after) == pytest.approx((0.9, 0.89))
+
+
+def test_a_victim_whose_attack_did_not_take_is_in_no_figure():
+    assert only({"MESA, all three": [0.01, 0.02, 0.06]}, before=0.89).trials == 0
+
+
+def test_a_claim_is_paired_by_victim():
+    # Hard and easy victims: the spread over victims is large, the difference always 0.01.
+    oracle = [0.01, 0.2, 0.4, 0.6]
+    asr = {"MESA, all three": [one + 0.01 for one in oracle], "oracle: the true trigger": oracle}
+    (found,) = claims(STUDY, A, trials(asr), frame(asr))
+    assert found.text == "MESA comes near the oracle"
+    assert found.pairs == 4
+    assert (found.mean, found.low, found.high) == pytest.approx((0.01, 0.01, 0.01))
+
+
+def test_the_page_shows_each_figure_beside_the_papers():
+    asr = {"MESA, all three": [0.01, 0.02, 0.06], "oracle: the true trigger": [0.01, 0.02, 0.03]}
+    found = figures(STUDY, A, trials(asr), frame(asr))
+    text = page(
+        STUDY, A, found, claims(STUDY, A, trials(asr), frame(asr)), Made("bench reproduce", ())
+    )
+    (line,) = [line for line in text.splitlines() if line.startswith("| MESA, all three")]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[1:3] == ["3.6", "3.0 ± 2.6"]
+    assert cells[4:8] == ["3", "8.2", "6.0", "90.0 → 89.0"]
+    assert "MESA comes near the oracle: MESA, all three minus oracle" in text
+    assert {row["paper_mean"] for row in csv_rows(found)} == {0.036, 0.024}
+
+
+def test_a_preset_stands_in_for_the_grids_that_it_has_a_part_of():
+    assert [grid.name for grid in STUDY.grids((), "cifar10-cpu")] == ["A", "B"]
+    assert [grid.name for grid in STUDY.grids((), "cifar10-rgb")] == ["B"]
+    with pytest.raises(UserError, match="cannot stand in"):
+        STUDY.grids(("A", "C"), "cifar10-cpu")
+    with pytest.raises(UserError, match="unknown grid 'D'"):
+        STUDY.grids(("D",), None)
+
+
+def plan(tmp_path: Path, capsys, **changes: object) -> str:
+    options = Options(tmp_path / "out", (), "cpu", 1, 60.0, "failed", dry_run=True)
+    asked = {"study": "mesa-2019", "grids": ("A",), "preset": "quick", "page": tmp_path / "x.md"}
+    assert start(Wanted(**(asked | changes)), options) == 0
+    return capsys.readouterr().out
+
+
+def test_rows_share_their_victims(tmp_path, capsys):
+    # Three triggers; five defenses and three single levels of one of them.
+    said = plan(tmp_path, capsys)
+    assert "1 base models, 3 attacks, 24 trials" in said
+    assert "1 base models, 3 attacks, 33 trials" in plan(tmp_path, capsys, ablations=True)
+    assert "2 base models, 6 attacks, 48 trials" in plan(tmp_path, capsys, seeds=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_option_of_one_defense_is_no_error_for_the_others(tmp_path, capsys):
+    assert "24 trials" in plan(
+        tmp_path, capsys, sets={"mesa.epochs": "2", "oracle.retrain.lr": "1"}
+    )
+
+
+def test_bad_requests_are_one_line(command, tmp_path):
+    for arguments, says in (
+        (["mesa-2020"], "unknown study 'mesa-2020' (did you mean mesa-2019?)"),
+        (["mesa-2019", "--preset", "cifar10-cpu", "--grid", "C"], "cannot stand in"),
+        (["mesa-2019", "--preset", "quick", "-o", tmp_path], "cannot write"),
+    ):
+        done = command("reproduce", *arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert says in done.stderr
+        assert done.stderr.count("\n") == 1
