@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from benchmark.cli import compare, export, leaderboard, plugins, presets, reproduce, run, show
+from benchmark.cli import compare, export, leaderboard, plugins, presets, repair, reproduce, run, show
 
 
 class _Commands(TyperGroup):
@@ -55,7 +55,7 @@ def _main(
     pass
 
 
-for module in (run, reproduce, leaderboard, compare, export, show, plugins, presets):
+for module in (run, reproduce, leaderboard, compare, export, show, repair, plugins, presets):
     module.register(app)
 
 
