@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -124,14 +123,13 @@ def run_missing(plan: Plan, store: Store, options: Options, messages: Console) -
     clock = Clock.of_store(plan.config.preset.estimate, store, plan.jobs)
     display_type = BarDisplay if messages.is_terminal and not messages.is_dumb_terminal else None
     display = (display_type or PlainDisplay)(messages, jobs, clock, plan.machine.workers)
-    folder = tempfile.TemporaryDirectory(prefix="bench-run-", ignore_cleanup_errors=True)
-    with folder as work, display, _terminable():
+    with store.work_folder() as work, display, _terminable():
         runner = Runner(
             plan,
             store,
             LocalExecutor(plan.machine.workers),
             display,
-            Path(work),
+            work,
             f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
             options.rerun,
         )

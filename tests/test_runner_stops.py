@@ -70,12 +70,16 @@ def killed(tiny_run, tmp_path_factory):
     process.communicate(timeout=30)
     assert process.returncode == -signal.SIGKILL
     nothing_left, kept = command.nothing_left(), trials(out)
-    shutil.rmtree(command.temporary)  # nobody was left to do it
+    assert list(command.temporary.iterdir())  # nobody was left to remove it
     return out, kept, nothing_left, command(*arguments)
 
 
 def test_a_killed_run_leaves_no_process(killed):
     assert killed[2]
+
+
+def test_the_next_run_removes_the_temporary_files_of_a_killed_one(killed, tiny_run):
+    assert list(tiny_run.command.temporary.iterdir()) == []
 
 
 def test_the_same_command_goes_on_where_the_killed_one_was(killed):

@@ -1,5 +1,6 @@
 """Kills, second writers, damage, other schemas, full disks: one clear line, and nothing lost."""
 
+import json
 import os
 import random
 import signal
@@ -212,3 +213,45 @@ def test_a_full_disk_loses_nothing(tmp_path):
         store.put_trial(trial("b", log="x" * 10**6))
     with Store.open(tmp_path, write=False) as store:
         assert store.statuses(["a", "b"]) == {"a": "done", "b": "done"}
+
+
+WORKER = """
+import sys, time
+from pathlib import Path
+from benchmark.store import Store
+with Store.open(Path(sys.argv[1]), write=True, create=True) as store, store.work_folder() as work:
+    (work / "job").mkdir()
+    (work / "job" / "model").write_bytes(b"weights")
+    print(work, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_next_writer_removes_the_temporary_folder_of_a_killed_run(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(tmp_path / "out")],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    work = Path(process.stdout.readline().strip())
+    process.kill()
+    process.communicate()
+    assert (work / "job" / "model").exists()
+    assert work.parent == tmp_path
+    with Store.open(tmp_path / "out", write=True) as store:
+        assert not work.exists()
+        with store.work_folder() as mine:
+            assert mine.is_dir()
+        assert not mine.exists()
+
+
+@pytest.mark.parametrize("noted", ["{}", "/", "{}/bench-run-0", "{}/bench-run-0123456789abcde/", 7])
+def test_a_damaged_note_removes_no_other_folder(tmp_path, noted):
+    Store.open(tmp_path, write=True, create=True).close()
+    other = tmp_path / "bench-run-0"
+    other.mkdir()
+    noted = noted.format(tmp_path) if isinstance(noted, str) else noted
+    (tmp_path / ".lock").write_text(json.dumps({"work": noted}))
+    Store.open(tmp_path, write=True).close()
+    assert other.is_dir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
@@ -89,6 +90,15 @@ class Store:
     ) -> None:
         """Close it."""
         self.close()
+
+    def work_folder(self) -> AbstractContextManager[Path]:
+        """Return a block's temporary folder; if this process is killed, the next writer removes it.
+
+        Only of a store that was opened for writing.
+        """
+        if self._lock is None:
+            raise RuntimeError("this store was opened for reading")
+        return self._lock.work_folder()
 
     def put_model(self, record: ModelRecord) -> None:
         """Store `record` in the place of an earlier one with its identity."""

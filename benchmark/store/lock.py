@@ -8,13 +8,19 @@ import json
 import os
 import socket
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from benchmark.errors import UserError
+from benchmark.store import work_folder
 from benchmark.store.faults import disk_error
 
 FILE = ".lock"
+_MOST = 2048
+"""Bytes of the file: more than a name of a host and a path to a temporary folder need."""
 _live: weakref.WeakSet[WriterLock] = weakref.WeakSet()
 
 
@@ -34,18 +40,34 @@ class WriterLock:
             raise disk_error(error, path) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The one who wrote this is dead or done: nobody else can have got here.
+            work_folder.remove(_said(os.pread(self._descriptor, _MOST, 0)).get("work"))
             self._sign()
         except OSError as error:
-            text = os.pread(self._descriptor, 4096, 0)
+            text = os.pread(self._descriptor, _MOST, 0)
             os.close(self._descriptor)
             raise _refusal(error, out, text) from error
         _live.add(self)
 
-    def _sign(self) -> None:
+    @contextmanager
+    def work_folder(self) -> Iterator[Path]:
+        """Make a temporary folder for the block; after a kill, the next holder removes it."""
+        path = work_folder.new_path()
+        self._sign(work=str(path))  # first: a kill between the two must leave no stray folder
+        try:
+            path.mkdir(mode=0o700)
+        except OSError as error:
+            raise disk_error(error, path) from error
+        try:
+            yield path
+        finally:
+            work_folder.remove(str(path))
+
+    def _sign(self, work: str = "") -> None:
         since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, json.dumps(holder).encode(), 0)
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since, "work": work}
+        # One write of one length: a kill leaves the old text or the new one.
+        os.pwrite(self._descriptor, json.dumps(holder).encode().ljust(_MOST), 0)
 
     def release(self) -> None:
         """Let the next writer in. The file stays: removing it would let two writers in at once."""
@@ -67,11 +89,19 @@ def _refusal(error: OSError, out: Path, text: bytes) -> UserError:
 
 def _holder(text: bytes) -> str:
     """Return ` (pid N on HOST since WHEN)`, or nothing while the holder is still signing."""
+    said = _said(text)
+    if not said.keys() >= {"pid", "host", "since"}:
+        return ""
+    return f" (pid {said['pid']} on {said['host']} since {said['since']})"
+
+
+def _said(text: bytes) -> dict[str, Any]:
+    """Return what a holder signed; nothing where that is empty or damaged."""
     try:
         said = json.loads(text)
-        return f" (pid {said['pid']} on {said['host']} since {said['since']})"
-    except (ValueError, KeyError, TypeError):
-        return ""
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _forget_in_child() -> None:
