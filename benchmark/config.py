@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from benchmark.jobs import Component
+from benchmark.loading.faults import blamed
 from benchmark.loading.origin import Kind, Registered
 from benchmark.plugins import Plugins
 from benchmark.preset import Preset, load_preset
@@ -63,6 +65,11 @@ class Chosen:
 
     def component(self) -> Component:
         """Return it as it travels to a worker."""
+        return self._component
+
+    @cached_property
+    def _component(self) -> Component:
+        # A plan of ten thousand trials asks for the same few components over and over.
         return Component(
             kind=self.kind,
             name=self.spec.name,
@@ -113,8 +120,8 @@ def resolve(request: Request, plugins: Plugins) -> Config:
     return Config(
         request=request,
         preset=preset,
-        dataset=maker.component("dataset", request.dataset or preset.dataset),
-        model=maker.component("model", request.model or preset.model),
+        dataset=maker.component("dataset", _asked(request.dataset, preset.dataset)),
+        model=maker.component("model", _asked(request.model, preset.model)),
         attacks=tuple(maker.attacks()),
         defenses=chosen,
         metrics=tuple(maker.plain("metric", name) for name in plugins.metrics),
@@ -122,6 +129,11 @@ def resolve(request: Request, plugins: Plugins) -> Config:
         split=maker.shared(SplitOptions, "split"),
         run=maker.shared(RunOptions, "run"),
     )
+
+
+def _asked(asked: str | None, otherwise: str) -> str:
+    """Return what was asked for, an empty name too: that is an error, and not the default."""
+    return otherwise if asked is None else asked
 
 
 def _defense_names(request: Request, preset: Preset, plugins: Plugins) -> list[str]:
@@ -135,6 +147,13 @@ def _defense_names(request: Request, preset: Preset, plugins: Plugins) -> list[s
     return list(dict.fromkeys([*asked, *controls, FLOOR]))
 
 
+def _options(found: Registered[Any], namespace: str, layers: Sequence[Layer]) -> BaseModel:
+    """Return a component's options; validating them runs code of its plugin."""
+    with blamed(found.origin):
+        made: BaseModel = make_options(found.spec.options, namespace, layers)
+    return made
+
+
 @dataclass(frozen=True)
 class _Maker:
     request: Request
@@ -144,7 +163,7 @@ class _Maker:
     def plain(self, kind: Kind, name: str) -> Chosen:
         """Return a component with its default options."""
         found = self.plugins.get(kind, name)
-        return Chosen(kind, found, make_options(found.spec.options, name, []))
+        return Chosen(kind, found, _options(found, name, []))
 
     def component(self, kind: Kind, name: str) -> Chosen:
         """Return a data set, model or attack: one namespace a kind."""
@@ -155,7 +174,7 @@ class _Maker:
             self._preset_layer(kind, spec),
             layer(self.request.sets, kind),
         ]
-        return Chosen(kind, found, make_options(spec.options, kind, layers))
+        return Chosen(kind, found, _options(found, kind, layers))
 
     def attacks(self) -> Iterator[Chosen]:
         """Return the grids asked for, and the control without an attack if that was asked for."""
@@ -167,7 +186,7 @@ class _Maker:
             # How the others poison is nothing to it; the class that defenses are told is.
             given = layer({**self.preset.settings, **self.request.sets}, "attack")
             told = {key: given[key] for key in ("target",) if key in given}
-            yield Chosen("attack", found, make_options(found.spec.options, "attack", [told]))
+            yield Chosen("attack", found, _options(found, "attack", [told]))
 
     def defense(self, name: str) -> Chosen:
         """Return a defense: the shared retraining settings, then its own."""
@@ -182,7 +201,7 @@ class _Maker:
             by_hand,
         ]
         by_hand = {**self._retrain(spec, self.request.sets), **by_hand}
-        return Chosen("defense", found, make_options(spec.options, name, layers), by_hand)
+        return Chosen("defense", found, _options(found, name, layers), by_hand)
 
     def shared(self, model: type[Any], namespace: str) -> Any:
         """Return one of the harness's own option groups."""

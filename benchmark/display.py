@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from benchmark.estimate import Clock, in_words
 from benchmark.jobs import BaseJob, Report, TrialJob
 from benchmark.plan import Planned
+from benchmark.report.escape import printable
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ class PlainDisplay:
         left = len(self._remaining.left)
         rest = f", {in_words(self._remaining.seconds())} left" if left else ""
         head = f"[{self._total - left}/{self._total}{rest}]"
-        self._console.print(f"{head} {text}", markup=False, highlight=False, soft_wrap=True)
+        line = printable(f"{head} {text}")
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class BarDisplay(PlainDisplay):
@@ -152,7 +154,7 @@ class BarDisplay(PlainDisplay):
     def started(self, planned: Planned, progress: Path) -> None:
         """Add a bar."""
         super().started(planned, progress)
-        bar = self._bars.add_task(escape(planned.label), total=1, note="starting")
+        bar = self._bars.add_task(escape(printable(planned.label)), total=1, note="starting")
         self._jobs[planned.job.id] = bar, progress
 
     def finished(self, planned: Planned, report: Report) -> None:
@@ -165,7 +167,7 @@ class BarDisplay(PlainDisplay):
         """Read how far the running jobs are."""
         for bar, progress in self._jobs.values():
             step = read_step(progress)
-            note = f"{step.text} {step.step}/{step.total}"
+            note = f"{printable(step.text)} {step.step}/{step.total}"
             self._bars.update(bar, completed=step.step, total=step.total, note=note)
         done = self._total - len(self._remaining.left)
         note = f"{done}/{self._total} jobs, {in_words(self._remaining.seconds())} left"

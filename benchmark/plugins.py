@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from benchmark.catalogue import find_entry
 from benchmark.errors import UserError, unknown_name
-from benchmark.loading.faults import Fault
+from benchmark.loading.faults import Fault, in_words
 from benchmark.loading.importing import BUILTIN, file_origins, installed_origins
 from benchmark.loading.origin import KINDS, Kind, Origin, Registered
 from benchmark.loading.reading import Reading, read_plugin
@@ -148,9 +148,7 @@ def load_spec(origin: Origin, kind: Kind, name: str) -> Spec:
 
 def _refuse_faults(reading: Reading) -> None:
     for fault in reading.faults:
-        origin = fault.origin
-        what = f"plugin file {origin.path}" if origin.kind == "file" else str(origin)
-        raise UserError(f"{what}: {fault.error}")
+        raise UserError(f"{in_words(fault.origin)}: {fault.error}")
 
 
 def _gather(readings: Iterable[Reading]) -> Plugins:

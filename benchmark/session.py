@@ -22,8 +22,11 @@ from benchmark.display import BarDisplay, PlainDisplay
 from benchmark.errors import UserError
 from benchmark.estimate import Clock, in_words
 from benchmark.executors.local import LocalExecutor
+from benchmark.loading.faults import blamed
 from benchmark.plan import Machine, Plan, make_plan
 from benchmark.plugins import Plugins, load_plugins
+from benchmark.rehearsal import rehearse
+from benchmark.report.escape import printable
 from benchmark.report.leaderboard import print_leaderboard
 from benchmark.runner import Rerun, Runner, Tally, missing_jobs, will_skip
 from benchmark.store import Store
@@ -49,6 +52,7 @@ def start(request: Request, options: Options) -> int:
     plugins = load_plugins(options.plugin_files)
     _warn(plugins, messages)
     config = resolve(request, plugins)
+    rehearse(config)
     plan = plan_for(config, options)
     if options.dry_run:
         describe(plan, options)
@@ -71,8 +75,7 @@ def _check_out(out: Path) -> None:
 
 def _warn(plugins: Plugins, console: Console) -> None:
     for fault in plugins.faults:
-        text = f"warning: {fault.origin} is left out: {fault.error}"
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        _say(console, f"warning: {fault.origin} is left out: {fault.error}")
 
 
 def cache_dir() -> Path:
@@ -85,7 +88,8 @@ def plan_for(config: Config, options: Options) -> Plan:
     """Return the jobs of a resolved request on this machine; its data set is prepared for that."""
     chosen = config.dataset
     device = _device(options.device)
-    dataset = prepare(chosen.spec, chosen.options, config.request.data_dir, cache_dir())
+    with blamed(chosen.found.origin):
+        dataset = prepare(chosen.spec, chosen.options, config.request.data_dir, cache_dir())
     cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else 0
     cores = cores or psutil.cpu_count() or 1
     machine = Machine(
@@ -179,7 +183,7 @@ def _finished(tally: Tally) -> str:
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def _last_words(config: Config, options: Options, console: Console) -> None:

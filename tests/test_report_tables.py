@@ -173,6 +173,16 @@ def test_names_harm_nothing(tmp_path):
     cells = re.split(r"(?<!\\)\|", render(frame, "markdown").splitlines()[4])
     assert len(cells) == 16
     assert json.loads(render(frame, "json"))[0]["defense"] == EVIL
+    (line,) = csv.DictReader(io.StringIO(render(frame, "csv"), newline=""))
+    assert line["defense"] == EVIL.replace("\x1b", "\\x1b")
+
+
+@pytest.mark.parametrize("name", ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3", "-"])
+def test_a_spreadsheet_computes_nothing_from_a_name(tmp_path, name):
+    frame = frame_of(tmp_path, [trial(0, name, 0.1, trigger=name)])
+    (line,) = csv.DictReader(io.StringIO(render(frame, "csv")))
+    assert line["defense"] == f"'{name}"
+    assert float(line["asr_after_mean"]) == 0.1
 
 
 @settings(max_examples=200)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -63,9 +64,23 @@ def main() -> None:
     """Run the command line; a wrong request prints one line and ends with status 2."""
     from benchmark.errors import UserError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A character that the terminal's encoding lacks is shown by its number.
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except UserError as error:
-        text = " ".join(str(error).split())
-        print(f"bench: {text}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(str(error))
+    except OSError as error:
+        # What the disk says about a path that was given: too long, a loop of links, no permission.
+        where = f"{error.filename}: " if error.filename else ""
+        _refuse(f"{where}{(error.strerror or str(error)).lower()}")
+
+
+def _refuse(text: str) -> NoReturn:
+    """Print one line and end with status 2."""
+    from benchmark.report.escape import printable
+
+    print(f"bench: {printable(' '.join(text.split()))}", file=sys.stderr)
+    sys.exit(2)

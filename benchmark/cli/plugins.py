@@ -54,6 +54,8 @@ def register(app: typer.Typer) -> None:
 def _show(rows: list[Row], plugins: Plugins, everything: bool) -> None:
     from rich.console import Console
 
+    from benchmark.report.escape import printable, printable_lines
+
     console = Console(highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(highlight=False, width=_WIDTH_WITHOUT_TERMINAL)
@@ -61,13 +63,13 @@ def _show(rows: list[Row], plugins: Plugins, everything: bool) -> None:
     if everything:
         _show_details(console, rows)
     for collision in plugins.collisions:
-        console.print(f"collision: {collision}", style="red", markup=False, soft_wrap=True)
+        text = printable(f"collision: {collision}")
+        console.print(text, style="red", markup=False, soft_wrap=True)
     for fault in plugins.faults:
-        console.print(
-            f"broken: {fault.origin}: {fault.error}", style="red", markup=False, soft_wrap=True
-        )
+        text = printable(f"broken: {fault.origin}: {fault.error}")
+        console.print(text, style="red", markup=False, soft_wrap=True)
         if everything:
-            console.print(fault.traceback, markup=False, soft_wrap=True)
+            console.print(printable_lines(fault.traceback), markup=False, soft_wrap=True)
 
 
 def _table(rows: list[Row], width: int) -> Table:
@@ -76,13 +78,16 @@ def _table(rows: list[Row], width: int) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
+    from benchmark.report.escape import printable_lines
+
     wide = width >= _WIDTH_OF_SEVEN_COLUMNS
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     for heading in _SEVEN if wide else _THREE:
         table.add_column(heading, overflow="fold", no_wrap=heading in ("kind", "name"))
     for row in rows:
         cells = _seven(row) if wide else _three(row)
-        table.add_row(*map(escape, cells), style="" if row.status == "installed" else "dim")
+        shown = (escape(printable_lines(cell)) for cell in cells)
+        table.add_row(*shown, style="" if row.status == "installed" else "dim")
     return table
 
 
@@ -106,15 +111,18 @@ def _installed(row: Row) -> str:
 
 
 def _show_details(console: Console, rows: list[Row]) -> None:
+    from benchmark.report.escape import printable
+
     for row in rows:
         options = row.options.get("properties", {})
         if not (row.paper or options):
             continue
         console.print(f"{row.kind} {row.name}", style="bold", markup=False)
         if row.paper:
-            console.print(f"  paper: {row.paper}", markup=False)
+            console.print(printable(f"  paper: {row.paper}"), markup=False)
         for key, schema in options.items():
             default = f" = {schema['default']}" if "default" in schema else ""
             about = schema.get("description", "")
             head = row.name if row.kind in ("defense", "metric") else row.kind
-            console.print(f"  {head}.{key}{default}  {about}".rstrip(), markup=False)
+            line = f"  {head}.{key}{default}  {about}".rstrip()
+            console.print(printable(line), markup=False)

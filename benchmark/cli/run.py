@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +31,13 @@ def register(app: typer.Typer) -> None:
     app.command("run")(run)
 
 
+def _finite(seconds: float) -> float:
+    """Refuse what `min` lets through: `nan` is not below it, and `inf` is no limit."""
+    if not math.isfinite(seconds):
+        raise typer.BadParameter(f"{seconds} is no number of seconds.")
+    return seconds
+
+
 def run(
     defense: Annotated[
         list[str] | None,
@@ -45,7 +53,9 @@ def run(
     ] = None,
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Architecture.")] = None,
     preset: Annotated[str, typer.Option(metavar="NAME", help="See: bench presets.")] = "quick",
-    seeds: Annotated[int, typer.Option(min=1, help="Independent victims of each attack.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Independent victims of each attack.")
+    ] = 1,
     clean_models: Annotated[
         bool,
         typer.Option("--clean-models", help="Also run the defenses on models never attacked."),
@@ -60,11 +70,18 @@ def run(
         list[Path] | None, typer.Option("--plugin", metavar="FILE", help="A plugin in one file.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Jobs at once. Default: cores, or 1 on a GPU.")
+        int | None,
+        typer.Option(min=1, max=1024, help="Jobs at once. Default: cores, or 1 on a GPU."),
     ] = None,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
     timeout: Annotated[
-        float, typer.Option(min=1, metavar="S", help="Seconds that one attack or defense may take.")
+        float,
+        typer.Option(
+            min=1,
+            metavar="S",
+            callback=_finite,
+            help="Seconds that one attack or defense may take.",
+        ),
     ] = 24 * 3600.0,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Results folder.")] = Path(
         "bench-results"

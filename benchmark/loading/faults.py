@@ -41,6 +41,26 @@ def guarded(origin: Origin, faults: list[Fault]) -> Iterator[None]:
         faults.append(Fault(origin, one_line(error, origin.path), text))
 
 
+@contextmanager
+def blamed(origin: Origin) -> Iterator[None]:
+    """Run the plugin's code in the block; whatever it raises becomes a `UserError` that names it.
+
+    For code without which the request cannot be carried out.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except (KeyboardInterrupt, UserError):
+        raise
+    except BaseException as error:
+        raise UserError(f"{in_words(origin)}: {one_line(error, origin.path)}") from error
+
+
+def in_words(origin: Origin) -> str:
+    """Name the plugin as whoever asked for it would."""
+    return f"plugin file {origin.path}" if origin.kind == "file" else str(origin)
+
+
 def one_line(error: BaseException, path: str = "") -> str:
     """Describe `error` in one line, with the number of the line in `path` where it arose."""
     line = _line_in(error, path)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import Any
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~$&!])")
 _LIGATURE = re.compile(r"(-(?=-)|[?!](?=`)|`(?=`)|'(?='))")
+_FORMULA = ("=", "+", "-", "@")
+"""What a spreadsheet computes if a cell of text begins with it."""
 _LATEX = {
     "\\": r"\textbackslash{}",
     "^": r"\textasciicircum{}",
@@ -33,6 +36,19 @@ _ACCENTS = {
 def printable(text: str) -> str:
     """Return one line: what moves the cursor, colours or turns the text becomes its escape."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """Return the same lines, each `printable`."""
+    return "\n".join(printable(line.expandtabs()) for line in text.split("\n"))
+
+
+def csv_cell(value: Any) -> Any:
+    """Return a value for a CSV file: no text has controls or is a formula to a spreadsheet."""
+    if not isinstance(value, str):
+        return value
+    shown = "\n".join(map(printable, value.split("\n")))
+    return f"'{shown}" if shown.startswith(_FORMULA) else shown
 
 
 def markdown(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmark.errors import UserError, unknown_name
 from benchmark.records import TrialRecord
+from benchmark.report.escape import csv_cell
 from benchmark.report.flatten import Payloads, flatten
 
 Line = dict[str, Any]
@@ -82,9 +83,9 @@ def _to_csv(lines: list[Line], file: Path) -> None:
     columns = _columns(lines)
     with file.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(columns)
+        writer.writerow(map(csv_cell, columns))
         for line in lines:
-            writer.writerow([_text_of_nested(line.get(name)) for name in columns])
+            writer.writerow([csv_cell(_text_of_nested(line.get(name))) for name in columns])
 
 
 def _to_parquet(lines: list[Line], file: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from benchmark.errors import unknown_name
 from benchmark.report.aggregate import aggregate
 from benchmark.report.boards import boards
+from benchmark.report.escape import csv_cell
 from benchmark.report.markup import to_latex, to_markdown
 from benchmark.report.ranking import ranked
 from benchmark.report.rows import Row
@@ -57,7 +58,7 @@ def _csv(rows: Sequence[Row]) -> str:
     writer.writerow(Row.__dataclass_fields__)
     for row in rows:
         values = row.as_dict().values()
-        writer.writerow([json.dumps(v) if isinstance(v, list) else v for v in values])
+        writer.writerow([json.dumps(v) if isinstance(v, list) else csv_cell(v) for v in values])
     return text.getvalue()
 
 
