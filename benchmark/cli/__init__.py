@@ -10,7 +10,20 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from benchmark.cli import compare, export, leaderboard, plugins, presets, repair, reproduce, run, show
+from benchmark.cli import (
+    check,
+    compare,
+    doctor,
+    export,
+    leaderboard,
+    new,
+    plugins,
+    presets,
+    repair,
+    reproduce,
+    run,
+    show,
+)
 
 
 class _Commands(TyperGroup):
@@ -56,7 +69,20 @@ def _main(
     pass
 
 
-for module in (run, reproduce, leaderboard, compare, export, show, repair, plugins, presets):
+for module in (
+    run,
+    reproduce,
+    leaderboard,
+    compare,
+    export,
+    show,
+    repair,
+    plugins,
+    presets,
+    check,
+    new,
+    doctor,
+):
     module.register(app)
 
 

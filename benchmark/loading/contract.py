@@ -37,18 +37,23 @@ def check_spec(hook: str, expected: type[Any], spec: object) -> None:
         raise UserError(f"{hook} returned {expected.__name__} {spec.name!r}: {reason}")
 
 
+def name_fault(expected: type[Any], name: object) -> str:
+    """Return what is wrong with the name of such a component; empty if nothing is."""
+    if not (isinstance(name, str) and _NAME.fullmatch(name)):
+        return "name must match [a-z][a-z0-9_-]*"
+    if issubclass(expected, (DefenseSpec, AttackSpec)) and name in RESERVED:
+        return f"this name is reserved; so are {', '.join(sorted(RESERVED))}"
+    return ""
+
+
 def _first_fault(spec: Spec) -> str:
     return next((text for broken, text in _checks(spec) if broken), "")
 
 
 def _checks(spec: Spec) -> Iterable[tuple[bool, str]]:
     """Yield (broken, what is wrong); later checks may rely on the earlier ones."""
-    named = isinstance(spec.name, str) and _NAME.fullmatch(spec.name)
-    yield not named, "name must match [a-z][a-z0-9_-]*"
-    yield (
-        isinstance(spec, (DefenseSpec, AttackSpec)) and spec.name in RESERVED,
-        f"this name is reserved; so are {', '.join(sorted(RESERVED))}",
-    )
+    fault = name_fault(type(spec), spec.name)
+    yield bool(fault), fault
     yield not _text(spec.version), "version must be a text such as '1.0'"
     yield not _text(spec.summary), "summary must be a text"
     yield spec.paper is not None and not _text(spec.paper), "paper must be a text or None"

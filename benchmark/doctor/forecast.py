@@ -1,0 +1,107 @@
+"""How long each preset takes on this machine: an estimate. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmark.config import Config, Request, resolve
+from benchmark.errors import UserError
+from benchmark.estimate import START_S
+from benchmark.plugins import Plugins
+from benchmark.preset import preset_names
+
+REFERENCE_CORES = 2
+REFERENCE_RATE = {
+    "quick": 1400.0,
+    "cifar10-cpu": 620.0,  # in bfloat16, which `auto` means there
+    "cifar10-bw": 44.0,
+    "cifar10-rgb": 44.0,
+    "cifar100-rgb": 44.0,
+}
+"""Preset → images a second on one core of the machine that its `[estimate]` was made for."""
+
+_MOST_CORES = 8
+"""More than so many cores hardly make the training of one small base model any faster."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What `bench run --preset NAME` would do here, and how long that takes."""
+
+    preset: str
+    dataset: str
+    dataset_about: str
+    victims: int
+    trials: int
+    defenses: tuple[str, ...]
+    images_per_second: float
+    """Measured here, for one job; 0 if it could not be measured."""
+    seconds: float | None
+    """Estimated for the whole run; None if it could not be estimated."""
+    problem: str = ""
+    """Why the preset cannot be run here at all."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a run has to work with."""
+
+    device: str
+    workers: int
+    cores: int
+
+
+Rate = Callable[[Config], float]
+"""Measures the images a second of one job of a run."""
+
+
+def forecast_all(plugins: Plugins, speed: Speed, rate: Rate) -> list[Forecast]:
+    """Return a forecast of each preset, with all installed defenses."""
+    measured: dict[str, float] = {}
+
+    def once(config: Config) -> float:
+        size = config.dataset.spec.info.image_size
+        key = repr((config.model.component(), config.recipe.precision, size))
+        if key not in measured:
+            measured[key] = rate(config)
+        return measured[key]
+
+    return [_forecast(name, plugins, speed, once) for name in preset_names()]
+
+
+def _forecast(name: str, plugins: Plugins, speed: Speed, rate: Rate) -> Forecast:
+    try:
+        config = resolve(Request(preset=name), plugins)
+    except UserError as error:
+        return Forecast(name, "", "", 0, 0, (), 0.0, None, str(error))
+    info = config.dataset.spec.info
+    victims = sum(len(one.spec.instances(one.options, info)) for one in config.attacks)
+    trials = victims * len(config.defenses)
+    here = rate(config)
+    reference = REFERENCE_RATE.get(name)
+    return Forecast(
+        preset=name,
+        dataset=config.dataset.spec.name,
+        dataset_about=config.dataset.spec.summary,
+        victims=victims,
+        trials=trials,
+        defenses=tuple(one.spec.name for one in config.defenses),
+        images_per_second=here,
+        seconds=_seconds(config, victims, trials, reference / here, speed) if reference else None,
+    )
+
+
+def _seconds(config: Config, victims: int, trials: int, slower: float, speed: Speed) -> float:
+    """Scale the preset's own figures; `slower` is 1 for the speed of the machine they are of.
+
+    A base model has the whole machine to itself, as it had both cores there.
+    """
+    figures = config.preset.estimate
+    cores = 1 if speed.device == "cuda" else min(speed.cores, _MOST_CORES)
+    base = START_S + (figures.base - START_S) * slower * REFERENCE_CORES / cores
+    together = sum(
+        number * (START_S + (each - START_S) * slower)
+        for number, each in ((victims, figures.victim), (trials, figures.trial))
+    )
+    return base + together / speed.workers

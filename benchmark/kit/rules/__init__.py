@@ -1,0 +1,1 @@
+"""The rules that need torch, one module for each kind of component."""

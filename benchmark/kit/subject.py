@@ -1,0 +1,83 @@
+"""What is to be checked: components by name, or everything in a plugin file. No torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import UserError, unknown_name
+from benchmark.kit import tiny
+from benchmark.kit.findings import Finding, Report, Rule
+from benchmark.loading.importing import BUILTIN, file_origins
+from benchmark.loading.origin import KINDS, Kind, Origin, Registered
+from benchmark.loading.reading import Reading, read_plugin
+from benchmark.plugins import Plugins, load_plugins
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One component, in plain data that the checking process finds it by."""
+
+    kind: Kind
+    name: str
+    origin: Origin
+    where: str
+
+
+def find_subjects(target: str | Path) -> tuple[list[Subject], list[Report]]:
+    """Return what a name or a file stands for, and a report on what cannot be loaded of a file.
+
+    Raises `UserError` for a name that nothing has, and for a path that is no Python file.
+    """
+    text = str(target)
+    if isinstance(target, Path) or text.endswith(".py") or os.sep in text:
+        return _in_file(Path(target))
+    plugins = load_plugins()
+    found = [
+        Subject(kind, text, offer.origin, offer.where)
+        for kind, offer in plugins.offers()
+        if offer.spec.name == text
+    ]
+    if not found:
+        raise _unknown(text, plugins)
+    return found, []
+
+
+def _in_file(path: Path) -> tuple[list[Subject], list[Report]]:
+    [origin] = file_origins([path])
+    reading = read_plugin(origin)
+    subjects = [
+        Subject(kind, offer.spec.name, origin, offer.where) for kind, offer in reading.offers
+    ]
+    findings = tuple(
+        Finding(
+            Rule.CONTRACT,
+            "failed",
+            fault.error,
+            origin.path,
+            "mend the line that it names; benchmark/hookspecs.py and benchmark/specs.py say what "
+            "a hook returns",
+        )
+        for fault in reading.faults
+    )
+    reports = [Report("plugin", path.name, str(origin), findings)] if findings else []
+    return subjects, reports
+
+
+def _unknown(name: str, plugins: Plugins) -> UserError:
+    text = str(unknown_name("plugin", name, {offer.spec.name for _, offer in plugins.offers()}))
+    broken = dict.fromkeys(f"{fault.origin}: {fault.error}" for fault in plugins.faults)
+    return UserError(text + (f"; not loaded: {', '.join(broken)}" if broken else ""))
+
+
+def plugins_around(origin: Origin) -> Plugins:
+    """Return the built-in components, the tiny case's and those of one plugin, and no others."""
+    tables: Mapping[Kind, dict[str, Registered[Any]]] = {kind: {} for kind in KINDS}
+    for each in dict.fromkeys((BUILTIN, tiny.ORIGIN, origin)):
+        reading: Reading = read_plugin(each)
+        for kind, offer in reading.offers:
+            tables[kind][offer.spec.name] = offer
+    return Plugins(tables)
