@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ from benchmark.errors import UserError, unknown_name
 from benchmark.records import TrialRecord
 from benchmark.report.escape import csv_cell
 from benchmark.report.flatten import Payloads, flatten
+from benchmark.report.whole import check_place, write_whole
 
 Line = dict[str, Any]
 
@@ -29,40 +27,12 @@ def export(
     """
     if format not in _WRITERS:
         raise unknown_name("format", format, _WRITERS)
-    _check(file)
+    check_place(file)
     lines = [flatten(record, models) for record in trials]
     if not lines:
         raise UserError("no trials to write yet; start with: bench run --defense mesa")
-    try:
-        _write_whole(file, lambda unfinished: _WRITERS[format](lines, unfinished))
-    except OSError as error:
-        raise UserError(f"cannot write {file}: {(error.strerror or str(error)).lower()}") from error
+    write_whole(file, lambda unfinished: _WRITERS[format](lines, unfinished))
     return len(lines)
-
-
-def _check(file: Path) -> None:
-    if file.is_dir():
-        raise UserError(f"cannot write {file}: it is a folder; name a file in it")
-    if not file.parent.is_dir():
-        raise UserError(f"cannot write {file}: there is no folder {file.parent}")
-
-
-def _write_whole(file: Path, write: Callable[[Path], None]) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
-    os.close(handle)
-    unfinished = Path(name)
-    try:
-        write(unfinished)
-        with unfinished.open("rb") as written:
-            os.fsync(written.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        unfinished.chmod(0o666 & ~mask)  # mkstemp's 0600 would surprise whoever shares the file
-        unfinished.replace(file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise
 
 
 def _columns(lines: Iterable[Line]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmark.records import ModelRecord, TrialRecord
 from benchmark.report.escape import printable
-from benchmark.report.flatten import all_options
+from benchmark.report.flatten import Payloads, all_options
 from benchmark.store.artifacts import ArtifactStore
 
 Section = tuple[str, list[tuple[str, str]]]
@@ -21,13 +21,10 @@ def trial_view(
 ) -> Iterator[str]:
     """Yield the lines that tell all about `trial`, its `victim` and where its files lie."""
     sections: list[Section] = [
-        (f"trial {trial.trial}", _what(trial)),
-        ("numbers", _numbers(trial)),
-        ("costs", _costs(trial)),
-        ("options", _options(trial, victim)),
+        *trial_sections(trial, {victim.id: victim.payload} if victim else {}),
         ("backdoored model", _victim(trial, victim, artifacts)),
         ("artifacts", _files(trial, artifacts)),
-        ("environment", list(_leaves(trial.environment))),
+        ("environment", list(leaves(trial.environment))),
     ]
     for title, fields in sections:
         if fields:
@@ -37,6 +34,20 @@ def trial_view(
         shown = log[-LOG_LINES:]
         yield from ("", f"log, last {len(shown)} of {len(log)} lines")
         yield from (f"  {printable(line.expandtabs())}" for line in shown)
+
+
+def trial_sections(trial: TrialRecord, models: Payloads) -> list[Section]:
+    """Return what is told of a trial wherever it is shown: titles, names and texts.
+
+    `models` (identity → payload) adds the options of the attack and of the base model.
+    """
+    options = all_options(trial, models)
+    return [
+        (f"trial {trial.trial}", _what(trial)),
+        ("numbers", _numbers(trial)),
+        ("costs", _costs(trial)),
+        ("options", [(name.removeprefix("option."), str(v)) for name, v in options.items()]),
+    ]
 
 
 def _aligned(fields: list[tuple[str, str]]) -> Iterator[str]:
@@ -101,11 +112,6 @@ def _costs(trial: TrialRecord) -> list[tuple[str, str]]:
     ]
 
 
-def _options(trial: TrialRecord, victim: ModelRecord | None) -> list[tuple[str, str]]:
-    found = all_options(trial, {victim.id: victim.payload} if victim else {})
-    return [(name.removeprefix("option."), str(value)) for name, value in found.items()]
-
-
 def _victim(
     trial: TrialRecord, victim: ModelRecord | None, artifacts: ArtifactStore
 ) -> list[tuple[str, str]]:
@@ -130,9 +136,10 @@ def _file(name: str, artifacts: ArtifactStore) -> str:
     return str(path) if artifacts.verify(name) else f"{path} (damaged)"
 
 
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every value in nested mappings under its dotted path."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+            yield from leaves(inner, f"{path}.{key}" if path else str(key))
     else:
         yield path, str(value)
