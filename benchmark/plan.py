@@ -17,6 +17,7 @@ from benchmark.data import PreparedDataset
 from benchmark.errors import UserError
 from benchmark.identity import derive_seed, identity
 from benchmark.jobs import BaseJob, Component, Job, Setup, Split, TrialJob, VictimJob
+from benchmark.loading.faults import blamed
 from benchmark.records import TrialRecord
 from benchmark.specs import DefenseSpec, deciding_options
 from benchmark.types import AttackInstance, Role
@@ -178,7 +179,8 @@ class _Planner:
         seed: int,
         block: int,
     ) -> Planned:
-        spec = defense.spec
+        with blamed(defense.found.origin):
+            spec = defense.spec.under(defense.options)
         payload = {"victim": victim.job.id, "defense": _part(defense)}
         key = identity("trial", payload)
         job = TrialJob(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
@@ -72,6 +72,22 @@ class DefenseSpec:
     paper: str | None = None
     role: Role = Role.RANKED
     presets: PresetOptions = field(default_factory=dict)
+    terms: Callable[[Any], tuple[frozenset[Knowledge], frozenset[Output]]] | None = None
+    """What it needs and gives under given options, where they decide it; for the default options
+    the same as `needs` and `gives`."""
+
+    def under(self, options: Any) -> DefenseSpec:
+        """Return the spec with what it needs and gives under `options`.
+
+        Raises `TypeError` if `terms` returns anything but the two frozensets.
+        """
+        if self.terms is None:
+            return self
+        needs, gives = self.terms(options)
+        for chosen, vocabulary in ((needs, Knowledge), (gives, Output)):
+            if not isinstance(chosen, frozenset) or {*map(type, chosen)} - {vocabulary}:
+                raise TypeError(f"terms must return a frozenset of {vocabulary.__name__}")
+        return replace(self, needs=needs, gives=gives)
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,7 @@ def test_a_broken_file_is_refused_in_one_line(
         ("gives=frozenset({'model'})", "gives must be a frozenset of Output"),
         ("role='oracle'", "role must be a Role"),
         ("presets={'quick': 3}", "presets must map"),
+        ("terms='all'", "terms must be callable or None"),
     ],
 )
 def test_a_spec_is_checked_when_it_is_loaded(

@@ -69,6 +69,7 @@ def _own_checks(spec: Spec) -> Iterable[tuple[bool, str]]:
         yield not _members(spec.needs, Knowledge), "needs must be a frozenset of Knowledge"
         yield not _members(spec.gives, Output), "gives must be a frozenset of Output"
         yield not isinstance(spec.role, Role), "role must be a Role"
+        yield not (spec.terms is None or callable(spec.terms)), "terms must be callable or None"
     if isinstance(spec, AttackSpec):
         yield not callable(spec.instances), "instances must be callable"
     if isinstance(spec, MetricSpec):
