@@ -205,8 +205,7 @@ class _Planner:
             "setting": self.config.setting,
             "knowledge": tuple(sorted(spec.needs)),
             "role": str(spec.role),
-            "min_asr": self.config.run.min_asr if attack.spec.plants_backdoor else 0.0,
-            "backdoored": attack.spec.plants_backdoor,
+            "min_asr": self.config.run.min_asr if attack.spec.plants_backdoor else None,
             "victim": victim.job.id,
         }
         label = f"{spec.name} on {attack.spec.name} {instance.trigger.name}{_seed_note(seed)}"

@@ -71,10 +71,9 @@ class TrialRecord:
     seed: int
     victim: str
     """Identity of the backdoored model."""
-    min_asr: float
-    """Below this undefended ASR the attack did not take and the trial is in no average."""
-    backdoored: bool = True
-    """False for the control arm: the model was never attacked."""
+    min_asr: float | None
+    """Below this undefended ASR the attack did not take and the trial is in no average; None on a
+    model that was never attacked."""
     base_clean_accuracy: float | None = None
     asr_before: float | None = None
     clean_accuracy_before: float | None = None
@@ -104,3 +103,8 @@ class TrialRecord:
     run: str = ""
     finished: str = ""
     """ISO 8601, UTC."""
+
+    @property
+    def backdoored(self) -> bool:
+        """Whether the model was attacked; False in the control arm."""
+        return self.min_asr is not None

@@ -233,9 +233,9 @@ def _obstacle(
     if model.status == "failed":
         what = "base model" if model.kind == "base" else "attack"
         return "failed", f"the {what} failed: {model.error}"
-    took = model.asr is None or model.asr >= planned.facts.get("min_asr", 0)
+    least = planned.facts.get("min_asr")
+    took = model.asr is None or least is None or model.asr >= least
     if not took and planned.facts.get("role") != Role.FLOOR:
-        least = planned.facts["min_asr"]
         return "skipped", f"the attack did not take: ASR {model.asr:.3f} is below {least:g}"
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def arms(command, tmp_path_factory):
         trials = {(t.attack, t.defense): t for t in store.trials()}
         models = {t.victim: store.model(t.victim) for t in trials.values()}
         bases = {store.model(model.payload["base"]).artifact for model in models.values()}
-    return done, trials, models, bases
+    return done, trials, models, bases, out
 
 
 def trial(arms, attack: str, defense: str) -> TrialRecord:
@@ -32,7 +33,7 @@ def trial(arms, attack: str, defense: str) -> TrialRecord:
 
 
 def test_the_control_arm_starts_from_the_very_base_model(arms):
-    _, trials, models, bases = arms
+    _, trials, models, bases, _ = arms
     assert bases == {models[trials["clean", "calm"].victim].artifact}
     assert bases != {models[trials["bw3x3", "calm"].victim].artifact}
 
@@ -65,3 +66,30 @@ def test_nobody_is_asked_for_what_does_not_apply(arms):
 
 def test_a_clean_model_is_told_the_same_target_as_the_attacked_one(arms):
     assert {t.target for t in arms[1].values()} == {1}
+
+
+@pytest.fixture(scope="module")
+def boards(arms, command):
+    done = command("leaderboard", "--out", arms[4], "--format", "json")
+    rows = json.loads(done.stdout)
+    return {(row["attack"], row["defense"]): row for row in rows}
+
+
+def test_nobody_is_ranked_where_there_is_nothing_to_remove(boards):
+    assert boards["clean", "calm"]["rank"] is None
+    assert boards["bw3x3", "calm"]["rank"] is not None
+    assert not any(row["look"] for row in boards.values())
+    # Its low ASR is no failed attack: there was none.
+    assert boards["clean", "calm"]["averaged"] == 1
+    assert boards["clean", "calm"]["attack_failed"] == []
+
+
+def test_the_leaderboard_says_how_often_a_claim_was_right(boards, arms, command):
+    assert boards["bw3x3", "alarmist"]["detection_mean"] == 1
+    assert boards["bw3x3", "calm"]["detection_mean"] == 0
+    assert boards["clean", "alarmist"]["false_alarm_mean"] == 1
+    assert boards["clean", "fine_tuning"]["false_alarm_mean"] is None
+    shown = " ".join(command("leaderboard", "--out", arms[4]).stdout.split())
+    assert "Control arm: these models were never attacked" in shown
+    assert "False alarm: alarmist in 100.0 % of 1 models, calm in 0.0 % of 1 models." in shown
+    assert "calm in 0.0 % of 1 trials" in shown

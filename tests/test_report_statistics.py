@@ -22,7 +22,7 @@ DEFAULTS = {
     **{"asr_after_std": math.nan, "asr_after_max": math.nan, "base_clean_accuracy": 0.95},
     **{"clean_accuracy_before": 0.94, "clean_accuracy_after": 0.93, "der": 0.9, "seconds": 2.0},
     **{"robust_accuracy_before": 0.0, "robust_accuracy_after": 0.9, "peak_memory_mib": 100.0},
-    **{"forward_images": 10, "backward_images": 5},
+    **{"forward_images": 10, "backward_images": 5, "detection": math.nan, "false_alarm": math.nan},
 }
 
 

@@ -24,6 +24,8 @@ _MEANS = {
     "robust_accuracy_before_mean": "robust_accuracy_before",
     "robust_accuracy_after_mean": "robust_accuracy_after",
     "der_mean": "der",
+    "detection_mean": "detection",
+    "false_alarm_mean": "false_alarm",
     "seconds_mean": "seconds",
     "peak_memory_mib_mean": "peak_memory_mib",
     "forward_images_mean": "forward_images",
@@ -44,14 +46,19 @@ def aggregate(frame: pd.DataFrame) -> list[Row]:
     if frame.empty:
         return []
     frame = frame.assign(row=frame.groupby(["group", "variant_id"], sort=False).ngroup())
-    done = frame["status"] == "done"
-    averaged = frame[done & (frame["asr_before"] >= frame["min_asr"])]
-    untaken = frame[done & (frame["asr_before"] < frame["min_asr"])]
-    rows = _counts(frame, averaged)
-    for figures in (_figures(averaged), _intervals(averaged), _untaken(untaken)):
+    counted = frame[averaged(frame)]
+    untaken = frame[(frame["status"] == "done") & (frame["asr_before"] < frame["min_asr"])]
+    rows = _counts(frame, counted)
+    for figures in (_figures(counted), _intervals(counted), _untaken(untaken)):
         for at, fields in figures.items():
             rows[at] |= fields
     return [Row(**fields) for fields in rows]
+
+
+def averaged(frame: pd.DataFrame) -> pd.Series[bool]:
+    """Return which trials count: done, on a victim whose attack took or that had none."""
+    took = frame["min_asr"].isna() | (frame["asr_before"] >= frame["min_asr"])
+    return (frame["status"] == "done") & took
 
 
 def _counts(frame: pd.DataFrame, averaged: pd.DataFrame) -> list[Fields]:
@@ -60,6 +67,7 @@ def _counts(frame: pd.DataFrame, averaged: pd.DataFrame) -> list[Fields]:
     trials = by_row.size()
     failed = (frame["status"] == "failed").groupby(frame["row"]).sum()
     repeats = by_row["repeats"].max()
+    attacked = frame["min_asr"].notna().groupby(frame["row"]).any()
     counted = averaged.groupby("row").size().reindex(trials.index, fill_value=0)
     return [
         {
@@ -69,6 +77,7 @@ def _counts(frame: pd.DataFrame, averaged: pd.DataFrame) -> list[Fields]:
             "failed": int(failed[at]),
             "averaged": int(counted[at]),
             "repeats": int(repeats[at]),
+            "backdoored": bool(attacked[at]),
             "attack_failed": (),
         }
         for at, fields in enumerate(shared)

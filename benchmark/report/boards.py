@@ -40,7 +40,9 @@ class Board:
     def notes(self) -> list[str]:
         """What a reader must know to read the figures; one sentence each."""
         found = [
+            _control_note(self.rows),
             _knowledge_note(self.rows),
+            *_claim_notes(self.rows),
             _untaken_note(self.rows),
             _failed_note(self.rows),
             _incomplete_note(self.rows),
@@ -64,6 +66,30 @@ def knows(row: Row) -> str:
 def _in_order(knowledge: Sequence[str]) -> list[str]:
     places = list(_LETTERS)
     return sorted(knowledge, key=lambda k: places.index(k) if k in places else len(places))
+
+
+def _control_note(rows: Sequence[Row]) -> str:
+    if all(row.backdoored for row in rows):
+        return ""
+    return (
+        "Control arm: these models were never attacked. Nobody is ranked; ASR is how often a "
+        "stamp that nobody planted is answered with the target class."
+    )
+
+
+def _claim_notes(rows: Sequence[Row]) -> list[str]:
+    right = [
+        f"{row.defense} in {percent(row.detection_mean)} % of {row.averaged} trials"
+        for row in rows
+        if row.detection_mean is not None
+    ]
+    wrong = [
+        f"{row.defense} in {percent(row.false_alarm_mean)} % of {row.averaged} models"
+        for row in rows
+        if row.false_alarm_mean is not None
+    ]
+    found = [f"Right target class named: {', '.join(right)}."] if right else []
+    return found + ([f"False alarm: {', '.join(wrong)}."] if wrong else [])
 
 
 def _knowledge_note(rows: Sequence[Row]) -> str:

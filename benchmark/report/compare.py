@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.report.aggregate import averaged
 from benchmark.report.bootstrap import Floats, intervals
 from benchmark.report.leaderboard import leaderboard
 from benchmark.report.rows import Row
@@ -82,7 +83,7 @@ def compare(frame: pd.DataFrame, a: str, b: str) -> list[Comparison]:
     `frame` is a `Store.trials_frame()`. Only finished trials on victims whose attack took count,
     as in the leaderboard. Raises `UserError` as `pairs_named` does.
     """
-    usable = frame[(frame["status"] == "done") & (frame["asr_before"] >= frame["min_asr"])]
+    usable = frame[averaged(frame)]
     return [_compare(usable, *rows) for rows in pairs_named(leaderboard(frame), a, b)]
 
 

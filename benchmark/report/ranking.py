@@ -37,13 +37,13 @@ def _rank_group(rows: Sequence[Row]) -> list[Row]:
     made: list[Row] = []
     place = 0
     for row in sorted(rows, key=_row_order):
-        competes = row.ranked and row.asr_after_mean is not None
+        competes = row.ranked and row.backdoored and row.asr_after_mean is not None
         place += competes
         marked = replace(
             row,
             rank=place if competes else None,
             incomplete=row.averaged < most,
-            look=row.ranked and _beats(row, ceiling),
+            look=row.ranked and row.backdoored and _beats(row, ceiling),
         )
         made.append(marked)
     return made

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from benchmark.report.aggregate import averaged
 from benchmark.report.bootstrap import FEWEST, intervals
 from benchmark.study import Grid, Published, Study, StudyRow
 
@@ -94,8 +95,7 @@ def claims(
 
 
 def _usable(frame: pd.DataFrame) -> pd.DataFrame:
-    done = (frame["status"] == "done") & (frame["asr_before"] >= frame["min_asr"])
-    return frame[done].set_index("trial", drop=False)
+    return frame[averaged(frame)].set_index("trial", drop=False)
 
 
 def _of(usable: pd.DataFrame, identities: frozenset[str]) -> pd.DataFrame:

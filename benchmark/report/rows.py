@@ -47,6 +47,8 @@ class Row:
     repeats: int
     """Repaired models a trial, the largest number."""
     attack_failed: tuple[Untaken, ...]
+    backdoored: bool = True
+    """False in the control arm: on models that were never attacked nobody is ranked."""
     rank: int | None = None
     """From 1, by mean ASR after the defense, then by clean accuracy."""
     incomplete: bool = False
@@ -75,6 +77,10 @@ class Row:
     robust_accuracy_before_mean: float | None = None
     robust_accuracy_after_mean: float | None = None
     der_mean: float | None = None
+    detection_mean: float | None = None
+    """Fraction of backdoored models in which the defense named the right target class."""
+    false_alarm_mean: float | None = None
+    """Fraction of models never attacked in which it named one."""
     seconds_mean: float | None = None
     """Wall time of the defense."""
     peak_memory_mib_mean: float | None = None

@@ -81,8 +81,9 @@ def _numbers(trial: TrialRecord) -> list[tuple[str, str]]:
     }
     names = dict.fromkeys([*before, *trial.metrics, *trial.empty])
     found = [(name, _change(trial, name, before)) for name in names]
-    if trial.asr_before is not None and trial.asr_before < trial.min_asr:
-        found.append(("", f"the attack did not take: ASR below {_value(trial.min_asr)}"))
+    least = trial.min_asr or 0.0
+    if trial.asr_before is not None and trial.asr_before < least:
+        found.append(("", f"the attack did not take: ASR below {_value(least)}"))
     if trial.base_clean_accuracy is not None:
         found.append(("clean_accuracy of the base model", _value(trial.base_clean_accuracy)))
     if trial.recovered_target is not None:

@@ -166,15 +166,19 @@ class Store:
         The columns are the scalar fields of `TrialRecord` but `recovered_target`, `run`,
         `finished` and the triggers' artifact; `knowledge` (a tuple); and from the metrics
         `asr_after`, `clean_accuracy_after`, `robust_accuracy_after`, `der`, and `asr_after_std`,
-        `asr_after_max` over the repaired models of the trial. Rates in [0, 1]; what has no value
+        `asr_after_max` over the repaired models of the trial; of defenses that may claim to have
+        found the target class, `detection` and `false_alarm`. Rates in [0, 1]; what has no value
         is NaN.
         """
-        from benchmark.store.frame import frame  # pandas takes 0.4 s that a run need not spend
+        # pandas takes 0.4 s that a run need not spend
+        from benchmark.store.frame import claimants, frame, with_claims
 
         read = transaction(self._connection, write=False)
         with explained(self.file), read, rows.no_collection():
             shared = rows.shared(self._connection, TRIAL)
-            return frame(TRIAL, rows.audited(self._connection, TRIAL), shared)
+            made = frame(TRIAL, rows.audited(self._connection, TRIAL), shared)
+            claims = rows.several(self._connection, TRIAL, claimants(made))
+            return with_claims(made, cast("list[TrialRecord]", claims))
 
     def _flat_trials(self) -> list[rows.Row]:
         with transaction(self._connection, write=False):

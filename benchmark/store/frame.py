@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.records import TrialRecord
 from benchmark.store.codec import Row
 from benchmark.store.faults import DamageError
 from benchmark.store.layout import Layout
@@ -43,3 +44,22 @@ def _spread_out(layout: Layout, hashes: Any, shared: Shared) -> dict[str, Any]:
         values = np.fromiter(each, dtype=object, count=len(shared))
         columns[name] = values[at]
     return columns
+
+
+CLAIMS = ("detection", "false_alarm")
+"""Metrics of defenses that name a target class; few have them, so they are no flat columns."""
+
+
+def claimants(made: pd.DataFrame) -> list[str]:
+    """Return the trials whose details may hold a claim: of those who are not told the target."""
+    told = {knowledge: "target class" in knowledge for knowledge in set(made["knowledge"])}
+    free = (made["role"] == "ranked") & ~made["knowledge"].map(told).astype(bool)
+    return sorted(made.loc[free, "trial"])
+
+
+def with_claims(made: pd.DataFrame, records: Sequence[TrialRecord]) -> pd.DataFrame:
+    """Return the table with a column for each of `CLAIMS`, out of the details of `records`."""
+    for name in CLAIMS:
+        values = {record.trial: record.metrics.get(name) for record in records}
+        made[name] = made["trial"].map(values).astype(np.float64)
+    return made

@@ -109,7 +109,6 @@ TRIAL = Layout(
     ),
     details=(
         *(
-            "backdoored",
             "metrics",
             "spread",
             "empty",
