@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from bench_mesa.detect import detect
 from bench_mesa.options import MesaOptions
 from bench_mesa.staircase import Staircase, Testing
 from benchmark.api import Outcome, View
@@ -29,8 +30,16 @@ class Mesa:
         self.options = options
 
     def repair(self, view: View, run: RunContext) -> Outcome:
-        """Search the trigger distribution, then retrain with one drawn trigger an epoch."""
-        staircase = self._search(view, run)
+        """Search the trigger distribution, then retrain with one drawn trigger an epoch.
+
+        If the target class is to be detected and none is found, the model is returned as it is:
+        retraining could only cost accuracy.
+        """
+        detecting = self.options.target == "detect"
+        target = self._detected(view, run) if detecting else view.target
+        if target is None:
+            return Outcome([copy.deepcopy(view.model)])
+        staircase = self._search(view, run, target)
         size = view.trigger_size
         retraining = self._draw(staircase, size)
         model = fine_tune(
@@ -42,9 +51,13 @@ class Mesa:
             stage="retrain",
         )
         kept = staircase.sample(self.options.keep_triggers).reshape(-1, 3, *size)
-        return Outcome([model], triggers=kept)
+        return Outcome([model], triggers=kept, target=target if detecting else None)
 
-    def _search(self, view: View, run: RunContext) -> Staircase:
+    def _detected(self, view: View, run: RunContext) -> int | None:
+        """Return the class that stands out, or None."""
+        return detect(view, run, self.options.detect, self.options.precision).target
+
+    def _search(self, view: View, run: RunContext, target: int) -> Staircase:
         """Fit one sub-model a level, all in one pass over the frozen classifier."""
         options = self.options
         height, width = view.trigger_size
@@ -62,7 +75,7 @@ class Mesa:
                     continue
                 place = random_places(1, view.info.image_size, (height, width), order)
                 images = to_unit(view.clean.images[index])
-                testing = attack_rate(classifier, images, place, view.target, (height, width))
+                testing = attack_rate(classifier, images, place, target, (height, width))
                 sums += staircase.step(testing, len(index)).stacked() * len(index)
             self._record(run, epoch, sums / count)
             run.progress(epoch + 1, options.epochs, "search")
@@ -92,14 +105,14 @@ def attack_rate(
 ) -> Testing:
     """Return F: the target's softmax probability, one image and one trigger a sample.
 
-    Every sub-model's triggers are stamped on the same images at the same place.
+    Every sub-model's triggers are stamped on the same images at the same place: as many points
+    as a multiple of the images.
     """
 
-    def testing(points: Float[Tensor, "stack batch dimension"]) -> Float[Tensor, "stack batch"]:
-        stack, batch = points.shape[:2]
-        triggers = points.reshape(stack * batch, 3, *size)
-        canvas = images.repeat(stack, 1, 1, 1).contiguous(memory_format=torch.channels_last)
-        logits = classifier(stamp(canvas, triggers, place))
-        return logits.softmax(dim=1)[:, target].reshape(stack, batch)
+    def testing(points: Float[Tensor, "points dimension"]) -> Float[Tensor, " points"]:
+        triggers = points.reshape(-1, 3, *size)
+        canvas = images.repeat(len(points) // len(images), 1, 1, 1)
+        canvas = canvas.contiguous(memory_format=torch.channels_last)
+        return classifier(stamp(canvas, triggers, place)).softmax(dim=1)[:, target]
 
     return testing

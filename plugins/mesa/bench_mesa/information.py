@@ -27,11 +27,18 @@ class DonskerVaradhan:
         marginal: Float[Tensor, "stack batch"],
     ) -> tuple[Float[Tensor, " stack"], Float[Tensor, " stack"]]:
         """Return a surrogate to maximise and the detached estimate, in nats."""
-        log_mean = torch.logsumexp(marginal, dim=1) - math.log(marginal.shape[1])
+        log_mean = _log_mean(marginal)
         self._update(log_mean.detach())
         # exp(log_mean - average) has the value and gradient of E[exp T′] over the average.
         surrogate = joint.mean(dim=1) - torch.exp(log_mean - self._log_mean)
         return surrogate, (joint.mean(dim=1) - log_mean).detach()
+
+    @staticmethod
+    def estimate(
+        joint: Float[Tensor, "stack batch"], marginal: Float[Tensor, "stack batch"]
+    ) -> Float[Tensor, " stack"]:
+        """Return the bound alone, in nats, for statistics that are trained already."""
+        return joint.mean(dim=1) - _log_mean(marginal)
 
     def _update(self, log_mean: Float[Tensor, " stack"]) -> None:
         """Move the average in the log domain, where exp T cannot overflow."""
@@ -40,3 +47,8 @@ class DonskerVaradhan:
             return
         keep, take = math.log1p(-self._rate) if self._rate < 1 else -math.inf, math.log(self._rate)
         self._log_mean = torch.logaddexp(self._log_mean + keep, log_mean + take)
+
+
+def _log_mean(statistics: Float[Tensor, "stack batch"]) -> Float[Tensor, " stack"]:
+    """Return log E[exp T], where exp T may overflow."""
+    return torch.logsumexp(statistics, dim=1) - math.log(statistics.shape[1])

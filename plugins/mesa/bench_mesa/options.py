@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,12 @@ class SearchOptions(Options):
     alpha: float = Field(
         0.1, ge=0, description="weight of the mutual information; the paper: 0.1 to 1 all work"
     )
+    entropy: Literal["information", "neighbours"] = Field(
+        "information",
+        description="what spreads a sub-model's points: the paper's neural mutual information with "
+        "the noise, or the entropy by the points' distances to their neighbours",
+    )
+    neighbour: int = Field(3, ge=1, description="which neighbour, with entropy=neighbours")
     lr: float = Field(2e-4, gt=0, description="learning rate of Adam, for both networks")
     adam_beta1: float = Field(0.9, ge=0, lt=1, description="Adam's first moment decay")
     adam_beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second moment decay")
@@ -27,9 +33,31 @@ class SearchOptions(Options):
     )
 
 
+class DetectOptions(SearchOptions):
+    """The search for the target class: few steps of small networks, for every class."""
+
+    noise: int = Field(16, ge=1, description="dimensions of the uniform input noise")
+    hidden: int = Field(64, ge=1, description="width of each class's generator")
+    statistic_hidden: int = Field(64, ge=1, description="width of each class's statistic network")
+    lr: float = Field(5e-3, gt=0, description="learning rate of Adam, for both networks")
+    level: float = Field(0.9, gt=0, le=1, description="β of every class's generator")
+    steps: int = Field(150, ge=1, description="search steps")
+    batch_size: int = Field(16, ge=2, description="images a search step, for each class")
+    images: int = Field(200, ge=1, description="images on which each class's rate is measured")
+    threshold: float = Field(
+        0.5, ge=0, le=1, description="rate of the best class from which on it is named the target"
+    )
+
+
 class MesaOptions(SearchOptions):
     """Options of `mesa`."""
 
+    target: Literal["given", "detect"] = Field(
+        "given",
+        description="be told the target class, as in the paper, or find it; a model in which none "
+        "is found is returned as it is",
+    )
+    detect: DetectOptions = Field(DetectOptions(), description="how the target class is found")
     levels: tuple[float, ...] = Field(
         (0.9, 0.8, 0.5), min_length=1, description="β of each sub-model, in (0, 1]"
     )

@@ -12,6 +12,23 @@ PRESETS: PresetOptions = {
     "cifar100-rgb": {"hidden": 2048},
 }
 
+GIVEN = frozenset(
+    {
+        Knowledge.WEIGHTS,
+        Knowledge.CLEAN_IMAGES,
+        Knowledge.TRIGGER_SIZE,
+        Knowledge.TARGET_CLASS,
+    }
+)
+GIVES = frozenset({Output.MODEL, Output.TRIGGERS})
+
+
+def terms(options: MesaOptions) -> tuple[frozenset[Knowledge], frozenset[Output]]:
+    """Return what these options need and give: a target class that is found need not be told."""
+    if options.target == "detect":
+        return GIVEN - {Knowledge.TARGET_CLASS}, GIVES | {Output.TARGET}
+    return GIVEN, GIVES
+
 
 @hookimpl
 def bench_defenses() -> list[DefenseSpec]:
@@ -24,15 +41,9 @@ def bench_defenses() -> list[DefenseSpec]:
             "retrain with samples of it",
             factory=lazy("bench_mesa.defense:Mesa"),
             options=MesaOptions,
-            needs=frozenset(
-                {
-                    Knowledge.WEIGHTS,
-                    Knowledge.CLEAN_IMAGES,
-                    Knowledge.TRIGGER_SIZE,
-                    Knowledge.TARGET_CLASS,
-                }
-            ),
-            gives=frozenset({Output.MODEL, Output.TRIGGERS}),
+            needs=GIVEN,
+            gives=GIVES,
+            terms=terms,
             paper="Qiao, Yang, Li: Defending Neural Backdoors via Generative Distribution "
             "Modeling, NeurIPS 2019, arXiv 1910.04749",
             presets=PRESETS,

@@ -1,7 +1,7 @@
 """The max-entropy staircase approximator: it knows nothing of images (supplement, A).
 
 Sub-model i maximises entropy where a testing function F exceeds its level βᵢ. All sub-models are
-fitted together, in one pass over F.
+fitted together, in one pass over F. `approximator` makes an ensemble of them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from bench_mesa.entropy import neighbour_entropy
 from bench_mesa.information import DonskerVaradhan
 from bench_mesa.networks import Generators, Statistics
 from bench_mesa.options import SearchOptions
 
-Testing = Callable[[Float[Tensor, "stack batch dimension"]], Float[Tensor, "stack batch"]]
-"""A differentiable testing function: points in [0, 1] to values in [0, 1]."""
+Testing = Callable[[Float[Tensor, "points dimension"]], Float[Tensor, " points"]]
+"""A differentiable testing function: points of the unit cube to values in [0, 1].
+
+In a step it is called once, with the points of the first sub-model first, then the second's.
+"""
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,12 @@ class StepReport:
 
     hinge: Float[Tensor, " stack"]
     information: Float[Tensor, " stack"]
+    """Or the entropy, where that is what the search raises; in nats."""
     value: Float[Tensor, " stack"]
     saturated: Float[Tensor, " stack"]
 
     def stacked(self) -> Float[Tensor, "4 stack"]:
-        """Return hinge, information (nats), testing value and saturated fraction as one tensor."""
+        """Return hinge, information, testing value and saturated fraction as one tensor."""
         return torch.stack([self.hinge, self.information, self.value, self.saturated])
 
 
@@ -53,9 +58,11 @@ class Staircase:
         self.levels = torch.tensor(levels, device=device)
         self._options, self._generator = options, generator
         self.generators = Generators(stack, dimension, options).to(device)
-        self.statistics = Statistics(stack, dimension, options).to(device)
-        self._information = DonskerVaradhan(stack, options.mean_rate, device)
-        parameters = [*self.generators.parameters(), *self.statistics.parameters()]
+        parameters = list(self.generators.parameters())
+        if options.entropy == "information":
+            self.statistics = Statistics(stack, dimension, options).to(device)
+            self._bound = DonskerVaradhan(stack, options.mean_rate, device)
+            parameters += self.statistics.parameters()
         betas = (options.adam_beta1, options.adam_beta2)
         self._optimiser = torch.optim.Adam(parameters, options.lr, betas, fused=True)
 
@@ -66,14 +73,12 @@ class Staircase:
         their losses may be added.
         """
         self.generators.train()
-        noise, other = self._noise(batch), self._noise(batch)
+        noise = self._noise(batch)
         points = self.generators(noise)
-        values = testing(points)
+        values = testing(points.flatten(0, 1)).unflatten(0, points.shape[:2])
         gap = self.levels[:, None] - values
         hinge = gap.clamp_min(0).mean(dim=1)
-        surrogate, information = self._information(
-            self.statistics(points, noise), self.statistics(points, other)
-        )
+        surrogate, information = self._raised(points, noise)
         loss = (hinge - self._options.alpha * surrogate).sum()
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -85,11 +90,31 @@ class Staircase:
             (gap.detach() <= 0).float().mean(dim=1),
         )
 
+    def _raised(
+        self,
+        points: Float[Tensor, "stack batch dimension"],
+        noise: Float[Tensor, "stack batch noise"],
+    ) -> tuple[Float[Tensor, " stack"], Float[Tensor, " stack"]]:
+        """Return what spreads the points, to be maximised, and its detached estimate."""
+        if self._options.entropy == "neighbours":
+            entropy = neighbour_entropy(points, self._options.neighbour)
+            return entropy, entropy.detach()
+        other = self._noise(points.shape[1])
+        return self._bound(self.statistics(points, noise), self.statistics(points, other))
+
     @torch.no_grad()
     def sample(self, count: int) -> Float[Tensor, "stack count dimension"]:
         """Draw `count` points in (0, 1) from every sub-model, with running batch-norm means."""
         self.generators.eval()
         return self.generators(self._noise(count))
+
+    @torch.no_grad()
+    def information(self, count: int) -> Float[Tensor, " stack"]:
+        """Return Î(G(z); z) in nats over `count` fresh draws; needs entropy=information."""
+        self.generators.eval()
+        noise, other = self._noise(count), self._noise(count)
+        points = self.generators(noise)
+        return self._bound.estimate(self.statistics(points, noise), self.statistics(points, other))
 
     def _noise(self, batch: int) -> Float[Tensor, "stack batch noise"]:
         """Draw uniform noise in [0, 1)."""

@@ -141,7 +141,8 @@ def test_the_attack_rate_is_each_triggers_softmax_on_the_same_images(tiny: Any) 
     images = tiny.test.images[:5] / 255
     place = torch.tensor([[4, 7]])
     points = torch.rand(2, 5, 27, requires_grad=True)
-    found = attack_rate(tiny.model, images, place, 1, (3, 3))(points)
+    testing = attack_rate(tiny.model, images, place, 1, (3, 3))
+    found = testing(points.flatten(0, 1)).unflatten(0, (2, 5))
     for level in range(2):
         for item in range(5):
             trigger = points[level, item].reshape(1, 3, 3, 3)

@@ -7,47 +7,29 @@ import math
 import pytest
 import torch
 from bench_mesa.information import DonskerVaradhan
-from bench_mesa.networks import Statistics
-from bench_mesa.options import SearchOptions
-from torch import Tensor
+from bench_mesa.theory.gaussians import closed_form, estimates
 
 CPU = torch.device("cpu")
-
-
-def gaussians(
-    correlations: Tensor, count: int, size: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return x, y correlated with x, and another y that knows nothing of x; one a correlation."""
-    rho = correlations[:, None, None]
-    shape = (len(correlations), count, size)
-    x, own, other = (torch.randn(shape, generator=generator) for _ in range(3))
-    return x, rho * x + (1 - rho**2).sqrt() * own, other
 
 
 @pytest.mark.parametrize("size", [1, 5])
 def test_it_finds_the_information_of_gaussians(size: int) -> None:
     """Learn from small batches, measure on many fresh points: the bound lies just below."""
-    generator = torch.Generator().manual_seed(0)
-    correlations = torch.tensor([0.0, 0.5, 0.9])
-    options = SearchOptions(noise=size, statistic_hidden=64)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        statistics = Statistics(3, size, options)
-    information = DonskerVaradhan(3, 0.01, CPU)
-    optimiser = torch.optim.Adam(statistics.parameters(), 2e-3)
-    for _ in range(250):
-        x, y, other = gaussians(correlations, 256, size, generator)
-        surrogate, _ = information(statistics(x, y), statistics(x, other))
-        optimiser.zero_grad()
-        (-surrogate.sum()).backward()
-        optimiser.step()
-    x, y, other = gaussians(correlations, 20_000, size, generator)
-    with torch.no_grad():
-        _, found = information(statistics(x, y), statistics(x, other))
-    expected = [-size / 2 * math.log(1 - rho**2) for rho in (0.0, 0.5, 0.9)]
-    assert found[0].item() == pytest.approx(0, abs=0.03)
-    for estimate, truth in zip(found.tolist()[1:], expected[1:], strict=True):
+    correlations = (0.0, 0.5, 0.9)
+    found, _ = estimates(correlations, size, steps=250, batch=256)
+    assert found[0] == pytest.approx(0, abs=0.03)
+    for estimate, rho in zip(found[1:], correlations[1:], strict=True):
+        truth = -size / 2 * math.log(1 - rho**2)
+        assert closed_form(rho, size) == pytest.approx(truth)
         assert 0.75 * truth < estimate < 1.04 * truth
+
+
+def test_it_saturates_where_there_is_much_information() -> None:
+    """20 pairs of coordinates hold 39 and 62 nats; no batch of 128 shows that many."""
+    found, _ = estimates((0.99, 0.999), 20, steps=150)
+    assert closed_form(0.99, 20) == pytest.approx(39.2, abs=0.1)
+    assert closed_form(0.999, 20) == pytest.approx(62.1, abs=0.1)
+    assert max(found) < 0.4 * 39.2
 
 
 def test_the_gradient_is_corrected_by_the_moving_average() -> None:

@@ -1,0 +1,1 @@
+"""The paper's theorems on densities that are known: exact, and with trained generators."""

@@ -1,0 +1,82 @@
+"""The threshold's calibration, on stored trials."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.records import TrialRecord
+from benchmark.store import Store
+
+TOOL = Path(__file__).parent.parent / "tools" / "calibrate.py"
+
+
+def stored(out: Path, *trials: dict[str, Any]) -> Path:
+    texts = ("trial", "group", "variant_id", "error", "dataset", "model", "attack", "trigger")
+    texts += ("defense", "version", "variant", "setting", "role", "victim")
+    plain = dict.fromkeys(texts, "x") | {
+        "status": "done",
+        "target": 1,
+        "knowledge": ("weights",),
+        "seed": 0,
+        "min_asr": 0.9,
+    }
+    with Store.open(out, write=True, create=True) as store:
+        for number, fields in enumerate(trials):
+            store.put_trial(TrialRecord(**plain | {"trial": f"{number:064x}"} | fields))
+    return out
+
+
+def searched(*rates: float, backdoored: bool = True) -> dict[str, Any]:
+    rows = [{"series": "detection", "number": i, "rate": rate} for i, rate in enumerate(rates)]
+    return {"series": [{"series": "search", "epoch": 0}, *rows], "backdoored": backdoored}
+
+
+def calibrated(out: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    status = runpy.run_path(str(TOOL))["main"]([str(out)])
+    captured = capsys.readouterr()
+    return status, captured.out + captured.err
+
+
+def test_the_threshold_lies_amid_the_gap(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = stored(
+        tmp_path / "out",
+        searched(0.1, 0.9, 0.2),
+        searched(0.3, 0.8, 0.2),
+        searched(0.1, 0.4, 0.2, backdoored=False),
+        {},
+    )
+    status, text = calibrated(out, capsys)
+    assert status == 0
+    assert text.splitlines()[-1] == "middle of the gap from 0.400 to 0.800: 0.600"
+    assert [line.split() for line in text.splitlines()[-5:-2]] == [
+        ["0.400", "2/2", "1/1"],
+        ["0.800", "2/2", "0/1"],
+        ["0.900", "1/2", "0/1"],
+    ]
+
+
+def test_a_wrong_class_is_no_detection_and_may_close_the_gap(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = stored(tmp_path / "out", searched(0.9, 0.1), searched(0.2, 0.3, backdoored=False))
+    status, text = calibrated(out, capsys)
+    assert status == 0
+    assert text.splitlines()[-1].startswith("no gap")
+    assert "0.900   0/1       0/1" in text
+
+
+def test_one_kind_of_model_is_not_enough(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, text = calibrated(stored(tmp_path / "out", searched(0.1, 0.9)), capsys)
+    assert status == 2
+    assert text.startswith("calibrate: 1 backdoored and 0 clean models")
+    status, text = calibrated(tmp_path / "nothing", capsys)
+    assert status == 2
+    assert text.count("\n") == 1
