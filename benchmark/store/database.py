@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Self, cast
 
 from benchmark.errors import UserError
 from benchmark.records import ModelRecord, Status, TrialRecord
-from benchmark.store import ledger, rows, schema
+from benchmark.store import ledger, opening, rows, schema
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.codec import Record, encode
-from benchmark.store.faults import damaged, disk_error, explained
+from benchmark.store.faults import damaged, explained
 from benchmark.store.layout import MODEL, TRIAL, Layout
 from benchmark.store.lock import WriterLock
 from benchmark.store.transaction import transaction
@@ -45,12 +45,12 @@ class Store:
         the way (no results, another writer, another schema, damage, permissions) is a `UserError`.
         """
         file = out / schema.FILE
-        _check_folder(out, create=write and create)
+        opening.check_folder(out, create=write and create)
         if not (write and create) and not file.exists():
             raise schema.no_results(out)
         lock = WriterLock(out) if write else None
         try:
-            store = cls(out, _connect(file, create=write and create), lock)
+            store = cls(out, opening.connect(file, create=write and create), lock)
             if write:
                 store.check_pages()
                 with explained(file):
@@ -191,30 +191,3 @@ class Store:
         with explained(self.file), transaction(self._connection):
             ledger.replace(self._connection, layout, encoded.flat)
             rows.put(self._connection, layout, encoded)
-
-
-def _check_folder(out: Path, *, create: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file, not a folder of results; use another --out")
-    try:
-        if create:
-            out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise disk_error(error, out) from error
-
-
-def _connect(file: Path, *, create: bool) -> sqlite3.Connection:
-    with explained(file):
-        if create:
-            schema.touch(file)
-        connection = schema.connect(file)
-        try:
-            if schema.is_empty(connection, file):
-                if not create:
-                    raise schema.no_results(file.parent)
-                schema.create(connection)
-            schema.check(connection, file)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
