@@ -16,6 +16,7 @@ from benchmark.estimate import Clock, in_words
 from benchmark.jobs import BaseJob, Report, TrialJob
 from benchmark.plan import Planned
 from benchmark.report.escape import printable
+from benchmark.sandbox.files import read_back
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Step:
 def read_step(progress: Path) -> Step:
     """Return a job's latest step; it is written by plugin code, so nothing of it is trusted."""
     try:
-        data = json.loads(Path(progress.read_text("utf-8")).read_text("utf-8"))
+        data = json.loads(read_back(Path(progress.read_text("utf-8")), 10_000))
         return Step(int(data["step"]), max(1, int(data["total"])), str(data["text"])[:40])
     except (OSError, ValueError, KeyError, TypeError):
         return Step()

@@ -37,6 +37,9 @@ class Setup(Message):
     threads: int
     timeout_s: float | None
     memory_mib: int | None
+    disk_mib: int | None
+    seal: bool
+    readable: tuple[str, ...]
     out: str
 
 

@@ -255,6 +255,9 @@ class _Planner:
             threads=threads or run.threads,
             timeout_s=machine.timeout_s,
             memory_mib=share if memory_mib == -1 else memory_mib,
+            disk_mib=run.disk_mib,
+            seal=run.seal,
+            readable=run.readable,
             out=machine.out,
         )
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import difflib
 import typing
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from benchmark.errors import UserError
 from benchmark.specs import Options
@@ -38,9 +39,27 @@ class RunOptions(Options):
     memory_mib: int | None = Field(
         None, ge=64, description="memory limit of a defense; default: its share of this machine"
     )
+    disk_mib: int = Field(
+        4096, ge=16, description="limit on the files that a defense writes, its models included"
+    )
+    seal: bool = Field(
+        True, description="close plugins off from files and servers, where the system can"
+    )
+    readable: tuple[str, ...] = Field(
+        (), description="more files and folders that plugins may read, such as weights of others"
+    )
     min_asr: float = Field(
         0.9, ge=0, le=1, description="an attack below this ASR did not take and is not defended"
     )
+
+    @field_validator("readable")
+    @classmethod
+    def _exists(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        found = [Path(path).expanduser().absolute() for path in paths]
+        for path in found:
+            if not path.exists():
+                raise ValueError(f"{path} is not there")
+        return tuple(map(str, found))
 
 
 def parse_sets(texts: Iterable[str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 import signal
 import tempfile
 import time
@@ -20,8 +20,11 @@ from benchmark.errors import JobFault
 from benchmark.jobs import BaseJob, Cost, Job, Report, Setup, TrialJob, VictimJob, parse_job
 from benchmark.primitives import predict
 from benchmark.sandbox.child import die_with, end_family
-from benchmark.sandbox.files import JobFolder, Request, Result
-from benchmark.sandbox.launch import Exit, adopt_orphans, launch
+from benchmark.sandbox.files import JobFolder, Request, Result, open_plain
+from benchmark.sandbox.launch import Exit, Limits, launch
+from benchmark.sandbox.reach import readable, sources
+from benchmark.sandbox.seal import keep_from_siblings
+from benchmark.sandbox.watch import adopt_orphans
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.types import Knowledge
 
@@ -32,6 +35,7 @@ def start_worker(driver: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: end_family())
     die_with(driver)
     adopt_orphans()
+    keep_from_siblings()
 
 
 def perform(text: str, progress: str) -> str:
@@ -67,14 +71,11 @@ def _carry_out(job: Job, folder: JobFolder) -> Report:
         _fill_inbox(job, folder)
         started = time.monotonic()
         setup = job.setup
-        exit_ = launch(
-            folder,
-            threads=setup.threads,
-            timeout_s=setup.timeout_s,
-            memory_mib=setup.memory_mib,
-        )
+        limits = Limits(setup.timeout_s, setup.memory_mib, setup.disk_mib)
+        exit_ = launch(folder, setup.threads, limits)
         cost = Cost(seconds=time.monotonic() - started, peak_memory_mib=exit_.peak_memory_mib)
         result = _result(folder, exit_)
+        folder.check_models(result)
         cost = _cost(result, exit_)
         found = _measure(job, folder, result)
         status, error = "done", ""
@@ -88,7 +89,7 @@ def _carry_out(job: Job, folder: JobFolder) -> Report:
             "cost": cost,
             "log": exit_.log if exit_ else "",
             "series": folder.read_series(),
-            "environment": hardware(job.setup.device, job.setup.threads),
+            "environment": hardware(job.setup.device, job.setup.threads) | _sealed(job, folder),
             **found,
         }
     )
@@ -106,6 +107,8 @@ def _fill_inbox(job: Job, folder: JobFolder) -> None:
         "threads": setup.threads,
         "seed": job.seed,
         "seconds": setup.timeout_s,
+        "disk_mib": setup.disk_mib,
+        "readable": _readable(job, folder),
     }
     match job:
         case BaseJob():
@@ -124,6 +127,33 @@ def _fill_inbox(job: Job, folder: JobFolder) -> None:
                 task="repair", plugin=job.defense, **shared, **_granted(job, artifacts, folder)
             )
     (folder.inbox / "request.json").write_text(request.model_dump_json(), encoding="utf-8")
+
+
+def _readable(job: Job, folder: JobFolder) -> tuple[str, ...] | None:
+    """Return what the plugin may read besides its inbox; None where it is not sealed."""
+    setup = job.setup
+    if not setup.seal:
+        return None
+    plugins, needed = [setup.model], list(setup.readable)
+    match job:
+        case TrialJob():
+            plugins.append(job.defense)
+        case VictimJob():
+            plugins.append(job.attack)
+            needed.append(str(setup.dataset.folder))
+        case BaseJob():
+            needed.append(str(setup.dataset.folder))
+    needed += [sources(plugin.origin["path"]) for plugin in plugins if plugin.origin["path"]]
+    return readable((Path(setup.out), setup.dataset.folder, folder.root.parent), needed)
+
+
+def _sealed(job: Job, folder: JobFolder) -> dict[str, str]:
+    """Return for the record what closed the plugin off, and how many folders were opened."""
+    by = folder.read_sealed()
+    if not by:
+        return {"sealed_by": "nothing: " + ("no Landlock here" if job.setup.seal else "run.seal")}
+    opened = len(job.setup.readable)
+    return {"sealed_by": f"{by}, {opened} paths opened" if opened else by}
 
 
 def _granted(job: TrialJob, artifacts: ArtifactStore, folder: JobFolder) -> dict[str, Any]:
@@ -208,7 +238,7 @@ def _measure_trial(job: TrialJob, folder: JobFolder, result: Result) -> dict[str
     artifacts = ArtifactStore(Path(setup.out))
     victim = scoring.open_model(setup, artifacts.path(job.artifact))
     before = scoring.answers(victim, setup, split, instance)
-    paths = [folder.model(number) for number in range(result.models)]
+    paths = [folder.model(number) for number in range(len(result.models))]
     after = [
         scoring.answers(scoring.open_model(setup, path), setup, split, instance) for path in paths
     ]
@@ -220,7 +250,7 @@ def _measure_trial(job: TrialJob, folder: JobFolder, result: Result) -> dict[str
     if recovered.triggers is not None:
         kept["triggers_artifact"] = artifacts.add(folder.outbox / "triggers.safetensors")
     return {
-        "artifacts": tuple(_digest(path) for path in paths),
+        "artifacts": result.models,
         "before": scoring.victim_numbers(before, labels, instance.target),
         "metrics": scored.metrics,
         "spread": scored.spread,
@@ -233,9 +263,10 @@ def _measure_trial(job: TrialJob, folder: JobFolder, result: Result) -> dict[str
 def _triggers(folder: JobFolder, size: tuple[int, int]) -> torch.Tensor | None:
     """Return the triggers that the defense recovered; `JobFault` if they are no triggers."""
     path = folder.outbox / "triggers.safetensors"
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     try:
+        open_plain(path).close()
         triggers = load_file(path)["triggers"]
     except (SafetensorError, OSError, KeyError) as error:
         raise JobFault(f"the recovered triggers cannot be read: {error}") from error
@@ -248,8 +279,3 @@ def _triggers(folder: JobFolder, size: tuple[int, int]) -> torch.Tensor | None:
 
 def _keep(setup: Setup, folder: JobFolder) -> str:
     return ArtifactStore(Path(setup.out)).add(folder.model(0))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Entry point of the process in which plugin code runs.
+"""The process in which plugin code runs.
 
 usage: python -m benchmark.sandbox.child FOLDER
 """
@@ -6,43 +6,105 @@ usage: python -m benchmark.sandbox.child FOLDER
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import signal
 import sys
 import threading
 import time
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 
 from benchmark.sandbox.files import JobFolder, Request
+from benchmark.sandbox.reach import own_reach
+from benchmark.sandbox.seal import landlock_version, own_shared_memory, seal
 
 FAILED = 3
 """Exit status of a process whose plugin raised; the reason is in `error.txt`."""
 
 
-def main() -> int:
-    """Run the task of the folder's request."""
-    die_with(os.getppid())
-    folder = JobFolder(Path(sys.argv[1]).absolute())
+def carry_out(root: Path) -> int:
+    """Close this process off, run the task of the folder's request and return the exit status.
+
+    No other thread may run yet: it would not be closed off.
+    """
+    folder = JobFolder(root.absolute())
     request = Request.model_validate_json((folder.inbox / "request.json").read_text("utf-8"))
+    sealed = _seal(request, folder)
+    die_with(os.getppid())
     try:
         from benchmark.sandbox.tasks import run_task
 
         run_task(request, folder)
-    except Exception as error:
+    except SystemExit as end:
+        return _status(end)
+    except BaseException as error:
         with contextlib.suppress(Exception):  # the plugin may have closed standard error
             traceback.print_exc()
-        folder.write_error(_reason(error))
+        folder.write_error(_reason(error, sealed))
         return FAILED
     return 0
 
 
-def _reason(error: Exception) -> str:
+def _status(end: SystemExit) -> int:
+    """Return the exit status that Python gives to `sys.exit(...)`."""
+    if end.code is None or isinstance(end.code, int):
+        return end.code or 0
+    with contextlib.suppress(Exception):
+        print(end.code, file=sys.stderr)
+    return 1
+
+
+def _seal(request: Request, folder: JobFolder) -> bool:
+    """Close this process off as far as the system can; return whether it could."""
+    _bound_files(request.disk_mib)
+    if request.readable is None or not landlock_version():
+        return False
+    by = f"landlock {landlock_version()}"
+    if request.disk_mib is not None and own_shared_memory(request.disk_mib):
+        by += ", own /dev/shm"
+    read = (*request.readable, str(folder.inbox))
+    reach = own_reach(read, (folder.outbox, folder.scratch), network=request.task != "repair")
+    # Written before, because it cannot be after; and so the plugin cannot change it either.
+    folder.write_sealed(by)
+    try:
+        seal(reach)
+    except OSError as error:  # in a container that forbids it, say
+        folder.write_sealed("")
+        print(f"not sealed: {error}", file=sys.stderr)
+        return False
+    return True
+
+
+def _bound_files(disk_mib: int | None) -> None:
+    """Let no single file grow past the limit; the sum of all is watched from outside."""
+    if disk_mib is not None and os.name == "posix":
+        import resource
+
+        most = disk_mib * 2**20
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        if hard == resource.RLIM_INFINITY or most < hard:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+
+_SEALED = (
+    "a plugin reads the system, packages and what it is given, writes in its working folder, and "
+    "reaches no other process and no server; run.readable opens folders"
+)
+
+
+def _reason(error: BaseException, sealed: bool) -> str:
     try:
         text = str(error)
     except Exception:
         text = "(its message cannot be shown)"
+    if sealed and isinstance(error, PermissionError):
+        text += f" ({_SEALED})"
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        text += " (no file may pass the limit run.disk_mib)"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -60,19 +122,25 @@ def die_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True, name="parent-watch").start()
 
 
-def end_family() -> None:
+def end_family() -> NoReturn:
     """Kill whatever this process started, and end it."""
-    with contextlib.suppress(psutil.Error):
+    # A sealed process is not shown the others and knows only its own group.
+    with contextlib.suppress(psutil.Error, OSError):
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 process.kill()
+    if os.getpgid(0) == os.getpid():
+        os.killpg(0, signal.SIGKILL)
     os._exit(1)
 
 
-if __name__ == "__main__":
-    status = main()
+def end_with(status: int) -> NoReturn:
+    """End this process now: a thread that the plugin left running must not keep it alive."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # the plugin may have closed it
             stream.flush()
-    # A thread that the plugin left running must not keep the process alive.
     os._exit(status)
+
+
+if __name__ == "__main__":
+    end_with(carry_out(Path(sys.argv[1])))

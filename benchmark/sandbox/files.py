@@ -6,8 +6,13 @@ tensors are safetensors, the rest is JSON: nothing that is read back can run cod
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
+import os
+import stat
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +26,39 @@ from benchmark.types import AttackInstance, DatasetInfo
 
 _LONGEST = 2000
 """Characters of a reason."""
+_MOST_BYTES = 64 * 2**20
+"""Of any file that is read back and is not weights."""
+
+
+def read_back(path: Path, most: int = _MOST_BYTES) -> bytes:
+    """Return what a sandboxed process wrote there; `OSError` unless it is a plain file."""
+    with open_plain(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, "too long")
+    return content
+
+
+def digest_back(path: Path) -> str:
+    """Return the SHA-256 of what was written there; `OSError` unless it is a plain file."""
+    with open_plain(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_plain(path: Path) -> BufferedReader:
+    """Open a plain file in a plain folder, and nothing else that may stand in its place.
+
+    A link could lead to a file that only the harness may read, and a pipe would never end.
+    """
+    if not stat.S_ISDIR(path.parent.lstat().st_mode):
+        raise OSError(errno.ENOTDIR, "not in a plain folder")
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    file = os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb")
+    found = os.fstat(file.fileno())
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        file.close()
+        raise OSError(errno.EINVAL, "not a plain file")
+    return file
 
 
 class Request(BaseModel):
@@ -39,6 +77,10 @@ class Request(BaseModel):
     seed: int
     seconds: float | None
     """Time limit of the whole process."""
+    disk_mib: int | None
+    """Limit on each file that it writes."""
+    readable: tuple[str, ...] | None
+    """What may be read besides the inbox; None: the process is not sealed."""
     plugin: Component | None = None
     recipe: BaseRecipe | None = None
     train: PreparedDataset | None = None
@@ -55,8 +97,8 @@ class Result(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    models: int = Field(ge=0, le=10_000)
-    """How many repaired models there are."""
+    models: tuple[str, ...] = Field(max_length=10_000)
+    """SHA-256 of the file of each repaired model, as it was written."""
     target: int | None
     """The target class that was recovered."""
     seconds: float = Field(ge=0)
@@ -96,6 +138,17 @@ class JobFolder:
         for folder in (self.inbox, self.outbox, self.scratch):
             folder.mkdir(parents=True)
 
+    def write_sealed(self, by: str) -> None:
+        """Note by what the process is closed off; empty: by nothing."""
+        (self.root / "sealed.txt").write_text(by, encoding="utf-8")
+
+    def read_sealed(self) -> str:
+        """Return what `write_sealed` wrote; empty if it wrote nothing."""
+        try:
+            return read_back(self.root / "sealed.txt", 100).decode("utf-8", errors="replace")
+        except OSError:
+            return ""
+
     def model(self, number: int) -> Path:
         """Return where repaired model `number` is written."""
         return self.outbox / f"model-{number}.safetensors"
@@ -107,7 +160,7 @@ class JobFolder:
     def read_result(self) -> Result:
         """Return what `write_result` wrote; `JobFault` if there is no such thing."""
         try:
-            return Result.model_validate_json((self.outbox / "result.json").read_bytes())
+            return Result.model_validate_json(read_back(self.outbox / "result.json"))
         except OSError as error:
             raise JobFault("the process ended before it returned a result") from error
         except ValidationError as error:
@@ -118,11 +171,24 @@ class JobFolder:
         text = reason[:_LONGEST].encode("utf-8", errors="backslashreplace")
         (self.outbox / "error.txt").write_bytes(text)
 
+    def check_models(self, result: Result) -> None:
+        """Raise `JobFault` unless each model's file is there and as it was when written."""
+        for number, digest in enumerate(result.models):
+            try:
+                found = digest_back(self.model(number))
+            except OSError as error:
+                reason = error.strerror or error
+                raise JobFault(f"the file of repaired model {number}: {reason}") from error
+            if found != digest:
+                raise JobFault(
+                    f"the file of repaired model {number} is not as it was written: cut short, or "
+                    "changed afterwards"
+                )
+
     def read_error(self) -> str:
         """Return in one printable line what `write_error` wrote; empty if it wrote nothing."""
         try:
-            with (self.outbox / "error.txt").open("rb") as file:
-                text = file.read(4 * _LONGEST).decode("utf-8", errors="replace")
+            text = read_back(self.outbox / "error.txt").decode("utf-8", errors="replace")
         except OSError:
             return ""
         line = " ".join(text.split())[:_LONGEST]
@@ -131,7 +197,7 @@ class JobFolder:
     def read_series(self) -> list[dict[str, Any]]:
         """Return the rows of diagnostics that were written; none if they cannot be read."""
         try:
-            lines = (self.outbox / "series.jsonl").read_text("utf-8").splitlines()
+            lines = read_back(self.outbox / "series.jsonl").decode("utf-8").splitlines()
             rows = [json.loads(line) for line in lines]
         except (OSError, ValueError):
             return []

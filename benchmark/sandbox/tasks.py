@@ -14,7 +14,7 @@ from benchmark.building import build, build_classifier, load_weights
 from benchmark.context import RunContext
 from benchmark.contracts import ImageSet, Outcome, View
 from benchmark.data import load_split
-from benchmark.sandbox.files import JobFolder, Request, Result
+from benchmark.sandbox.files import JobFolder, Request, Result, digest_back
 
 
 def run_task(request: Request, folder: JobFolder) -> None:
@@ -82,12 +82,13 @@ def _train_images(request: Request, run: RunContext) -> ImageSet:
 
 def _write(outcome: Outcome, folder: JobFolder, run: RunContext, seconds: float) -> None:
     """Write weights, triggers and diagnostics; `result.json` comes last."""
-    models = list(outcome.models)
+    models, digests = list(outcome.models), []
     for number, model in enumerate(models):
         if not isinstance(model, nn.Module):
             raise TypeError(f"Outcome.models holds a {type(model).__name__}, not a torch module")
         state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
         save_file(_unshared(state), folder.model(number))
+        digests.append(digest_back(folder.model(number)))
     if outcome.triggers is not None:
         triggers = outcome.triggers.detach().float().cpu().contiguous()
         save_file({"triggers": triggers}, folder.outbox / "triggers.safetensors")
@@ -98,7 +99,7 @@ def _write(outcome: Outcome, folder: JobFolder, run: RunContext, seconds: float)
         peak = torch.cuda.max_memory_allocated(run.device) / 2**20
     folder.write_result(
         Result(
-            models=len(models),
+            models=tuple(digests),
             target=None if outcome.target is None else int(outcome.target),
             seconds=seconds,
             device_memory_mib=peak,

@@ -1,0 +1,103 @@
+"""What a sandboxed process needs to open: system, interpreter, packages, its own folders."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from importlib.metadata import distributions
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from benchmark.sandbox.seal import Reach, around
+
+_SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/nix", "/gnu")
+_KERNEL = ("/sys", "/run")
+_SITE = ("site-packages", "dist-packages")
+_SUFFIXES = tuple(importlib.machinery.all_suffixes())
+
+
+def readable(secret: Iterable[Path], extra: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return what every plugin may read, without what lies in a `secret` folder.
+
+    The `extra` ones are a person's wish and come as they are.
+    """
+    return (*around(_places(), secret), *(os.path.realpath(path) for path in extra))
+
+
+@lru_cache(maxsize=1)
+def _places() -> tuple[Path, ...]:
+    """Return the system's folders, the interpreter's, and those of importable packages."""
+    places = [Path(name) for name in (*_SYSTEM, *_KERNEL, sys.prefix, sys.base_prefix)]
+    places += [Path(name) for name in os.environ.get("LD_LIBRARY_PATH", "").split(":") if name]
+    prefixes = [os.path.realpath(sys.prefix), os.path.realpath(sys.base_prefix)]
+    roots = {os.path.realpath(path) for path in (*sys.path, *_editable()) if path}
+    for root in sorted(roots):
+        if Path(root).name in _SITE:
+            places.append(Path(root))
+        elif not any(Path(root).is_relative_to(prefix) for prefix in prefixes):
+            places += _importable(Path(root))
+    return tuple(places)
+
+
+def sources(module: str) -> str:
+    """Return the package of a plugin's module, or the module where it is in none."""
+    folder = Path(module).parent
+    return str(folder) if (folder / "__init__.py").exists() else module
+
+
+def _editable() -> Iterator[str]:
+    """Yield the source folders of packages that were installed with `pip install -e`."""
+    for distribution in distributions():
+        try:
+            url = json.loads(distribution.read_text("direct_url.json") or "{}")
+        except (OSError, ValueError):
+            continue
+        if url.get("dir_info", {}).get("editable"):
+            folder = unquote(urlsplit(url["url"]).path)
+            yield from (folder, f"{folder}/src")
+
+
+def _importable(root: Path) -> list[Path]:
+    """Return what Python can import from a folder of sources, which may hold anything else."""
+    try:
+        return [path for path in root.iterdir() if _is_importable(path)]
+    except OSError:
+        return [root] if root.is_file() else []  # a zip file is on the path, or nothing
+
+
+def _is_importable(path: Path, depth: int = 2) -> bool:
+    if not path.is_dir():
+        return path.name.endswith(_SUFFIXES)
+    if path.suffix in (".dist-info", ".egg-info", ".libs"):
+        return True
+    if not path.name.isidentifier() or not depth:
+        return False
+    try:
+        return any(_is_importable(child, depth - 1) for child in path.iterdir())
+    except OSError:
+        return False
+
+
+def own_reach(read: Iterable[str], folders: Iterable[Path], *, network: bool) -> Reach:
+    """Return the reach of this process: `read`, its own folders, devices, and itself in /proc.
+
+    Other processes are seen in /proc by their numbers only: a command line may name triggers.
+    """
+    return Reach(
+        read=(*read, *_kernel_facts()),
+        use=("/dev", f"/proc/{os.getpid()}"),
+        write=("/dev/shm", *map(str, folders)),
+        listed=("/proc",),
+        network=network,
+    )
+
+
+def _kernel_facts() -> list[str]:
+    try:
+        return [str(path) for path in Path("/proc").iterdir() if not path.name.isdigit()]
+    except OSError:
+        return []
