@@ -11,7 +11,9 @@ from itertools import chain
 from benchmark.config import Chosen, Config
 from benchmark.errors import UserError
 from benchmark.identity import canonical
+from benchmark.loading.contract import check_spec
 from benchmark.loading.faults import blamed
+from benchmark.loading.origin import KINDS
 from benchmark.types import AttackInstance, DatasetInfo, Trigger
 
 
@@ -28,6 +30,9 @@ def rehearse(config: Config) -> None:
     for attack in config.attacks:
         with blamed(attack.found.origin):
             _check_instances(attack, config.dataset.spec.info)
+    for defense in config.defenses:
+        with blamed(defense.found.origin):
+            check_spec(*KINDS["defense"], defense.spec.under(defense.options))
 
 
 def _check_instances(attack: Chosen, info: DatasetInfo) -> None:
