@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import random
@@ -99,6 +100,13 @@ def loops(view: View, run: Any) -> Any:
 
 
 @bad
+def deadlocks(view: View, run: Any) -> Any:
+    lock = threading.Lock()
+    with lock:
+        lock.acquire()
+
+
+@bad
 def sleeps(view: View, run: Any) -> Any:
     time.sleep(3600)
 
@@ -115,6 +123,100 @@ def eats_memory(view: View, run: Any) -> Any:
 @bad
 def gives_nan(view: View, run: Any) -> Any:
     return changed(view, lambda model: next(model.parameters()).fill_(float("nan")))
+
+
+@bad
+def gives_infinity(view: View, run: Any) -> Any:
+    return changed(view, lambda model: next(model.parameters()).fill_(float("inf")))
+
+
+@bad
+def fills_the_disk(view: View, run: Any) -> Any:
+    for number in range(2000):
+        Path(f"part-{number}").write_bytes(b"x" * 2**20)
+        time.sleep(0.01)
+    return untouched(view)
+
+
+@bad
+def writes_a_long_file(view: View, run: Any) -> Any:
+    with Path("long").open("wb") as file:
+        for _ in range(2000):
+            file.write(b"x" * 2**20)
+    return untouched(view)
+
+
+def when_written(change: Callable[[Path], None]) -> None:
+    """Do something to the file of each model when it has been written."""
+    from benchmark.sandbox import tasks
+
+    digest = tasks.digest_back
+
+    def digest_and_change(path: Path) -> str:
+        found = digest(path)
+        change(path)
+        return found
+
+    tasks.digest_back = digest_and_change
+
+
+@bad
+def cuts_its_artifact(view: View, run: Any) -> Any:
+    when_written(lambda path: os.truncate(path, path.stat().st_size // 2))
+    return untouched(view)
+
+
+@bad
+def flips_a_bit(view: View, run: Any) -> Any:
+    def flip(path: Path) -> None:
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+
+    when_written(flip)
+    return untouched(view)
+
+
+@bad
+def writes_half_an_artifact(view: View, run: Any) -> Any:
+    from benchmark.sandbox import tasks
+
+    save = tasks.save_file
+
+    def save_half(tensors: Any, path: Path) -> None:
+        save(tensors, path)
+        os.truncate(path, path.stat().st_size // 2)
+
+    tasks.save_file = save_half
+    return untouched(view)
+
+
+@bad
+def gives_no_file(view: View, run: Any) -> Any:
+    when_written(Path.unlink)
+    return untouched(view)
+
+
+@bad
+def gives_a_link(view: View, run: Any) -> Any:
+    def link(path: Path) -> None:
+        path.rename("elsewhere")
+        path.symlink_to(Path.cwd() / "elsewhere")
+
+    when_written(link)
+    return untouched(view)
+
+
+@bad
+def gives_a_hard_link(view: View, run: Any) -> Any:
+    when_written(lambda path: os.link(path, "the-other-name"))
+    return untouched(view)
+
+
+@bad
+def gives_a_pipe(view: View, run: Any) -> Any:
+    os.mkfifo("../outbox/triggers.safetensors")
+    return untouched(view)
 
 
 @bad
@@ -256,7 +358,8 @@ def spoils_what_it_was_given(view: View, run: Any) -> Any:
     for tensor in view.model.state_dict().values():
         tensor.zero_()
     for path in Path("../inbox").iterdir():
-        path.unlink()
+        with contextlib.suppress(PermissionError):
+            path.unlink()
     return Outcome([repaired])
 
 
@@ -282,6 +385,29 @@ def leaves_a_session(view: View, run: Any) -> Any:
 def leaves_a_daemon(view: View, run: Any) -> Any:
     daemon = "(setsid sleep 3600 </dev/null >/dev/null 2>&1 &) &"
     subprocess.run(["sh", "-c", daemon], check=True)
+    return untouched(view)
+
+
+@bad
+def works_with_others(view: View, run: Any) -> Any:
+    """Honest work: other processes, shared memory, temporary files, packages, new folders."""
+    import tempfile
+
+    import torch
+    from sklearn.decomposition import PCA
+    from torch.utils.data import DataLoader
+
+    # Numbers, not tensors: those go through a socket whose path the tests' folders make too long.
+    parts = list(DataLoader(range(8), batch_size=4, num_workers=1, collate_fn=list))
+    assert parts == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert torch.ones(8).share_memory_().sum() == 8
+    PCA(1).fit(torch.eye(3).numpy())
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "a").write_text("kept", encoding="utf-8")
+        (Path(folder) / "a").rename("b")
+    assert Path("b").read_text(encoding="utf-8") == "kept"
+    done = subprocess.run([sys.executable, "-c", "print(6 * 7)"], capture_output=True, check=True)
+    assert done.stdout.strip() == b"42"
     return untouched(view)
 
 

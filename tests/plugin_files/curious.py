@@ -1,22 +1,19 @@
-"""A defense that writes down all that it can see in its process; twice, told nothing and all."""
+"""A defense that writes down all that it can see in its process; twice, told little and all."""
 
 from __future__ import annotations
 
 import gc
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmark.api import DefenseSpec, Knowledge, Options, Outcome, View, hookimpl
+from benchmark.api import DefenseSpec, Knowledge, Outcome, View, hookimpl
 
-
-class CuriousOptions(Options):
-    """Options of both."""
-
-    notes: str = "/dev/null"
+TELLING = re.compile(r"^/|secret|bw3x3|curious|insider")
 
 
 def things() -> Iterator[Any]:
@@ -27,6 +24,10 @@ def things() -> Iterator[Any]:
             if id(one) not in seen:
                 seen.add(id(one))
                 yield one
+    frame = sys._getframe()
+    while frame is not None:
+        yield from frame.f_locals.values()
+        frame = frame.f_back
 
 
 def shape(thing: Any) -> tuple[int, ...]:
@@ -37,10 +38,14 @@ def shape(thing: Any) -> tuple[int, ...]:
     return tuple(sizes)
 
 
+def names(held: Any) -> list[str]:
+    return list(held) if isinstance(held, dict) else []
+
+
 class Curious:
     """Looks around."""
 
-    def __init__(self, options: CuriousOptions) -> None:
+    def __init__(self, options: Any) -> None:
         self.options = options
 
     def repair(self, view: View, run: Any) -> Outcome:
@@ -48,8 +53,8 @@ class Curious:
 
         texts, images, patches = set(), [], []
         for thing in list(things()):
-            if isinstance(thing, str) and len(thing) < 100_000:
-                texts.add(thing)
+            if isinstance(thing, str) and TELLING.search(thing):
+                texts.add(thing[:1000])
             elif isinstance(thing, list | tuple) and shape(thing) == (3, 3, 3):
                 patches.append(thing)
             elif isinstance(thing, torch.Tensor) and thing.shape[-2:] == (16, 16):
@@ -58,7 +63,8 @@ class Curious:
                 patches.append(thing.tolist())
         folder = Path.cwd().parent
         descriptors = list(Path("/proc/self/fd").iterdir())
-        files = [path for path in folder.rglob("*") if path.is_file()]
+        parts = [folder, *(folder / name for name in ("inbox", "outbox", "scratch"))]
+        files = {path for part in parts for path in part.rglob("*") if path.is_file()}
         notes = {
             "arguments": sys.orig_argv,
             "environment": dict(os.environ),
@@ -67,11 +73,12 @@ class Curious:
             "request": (folder / "inbox" / "request.json").read_text(encoding="utf-8"),
             "open": [str(path.readlink()) for path in descriptors if path.exists()],
             "fields": sorted(view.granted),
+            "vars": sorted(str(name) for held in vars(view).values() for name in names(held)),
             "texts": sorted(text.encode("utf-8", "replace").decode() for text in texts),
             "images": images,
             "patches": patches,
         }
-        Path(self.options.notes).write_text(json.dumps(notes), encoding="utf-8")
+        run.record("notes", text=json.dumps(notes))
         return Outcome([view.model])
 
 
@@ -80,6 +87,5 @@ def bench_defenses() -> list[DefenseSpec]:
     little = frozenset({Knowledge.WEIGHTS, Knowledge.CLEAN_IMAGES})
     told = {"curious": little, "insider": frozenset(Knowledge)}
     return [
-        DefenseSpec(name, "1", "looks around", Curious, CuriousOptions, needs)
-        for name, needs in told.items()
+        DefenseSpec(name, "1", "looks around", Curious, needs=needs) for name, needs in told.items()
     ]

@@ -1,0 +1,175 @@
+"""A sealed process, from inside: what it was granted works, and nothing else does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmark.sandbox.files import read_back
+from benchmark.sandbox.seal import around, landlock_version
+from benchmark.sandbox.watch import occupied
+
+needs_landlock = pytest.mark.skipif(not landlock_version(), reason="the kernel has no Landlock")
+
+PROBE = """
+import json, os, subprocess, sys
+from pathlib import Path
+from benchmark.sandbox.seal import Reach, seal
+home = Path(sys.argv[1])
+path = lambda name: str(home / name)
+seal(Reach(read=(path("read"), path("one.txt"), path("missing")), write=(path("write"),),
+           use=(path("use"),), listed=(path("listed"),)))
+found = {}
+def attempt(what, action):
+    try:
+        action()
+        found[what] = "yes"
+    except OSError as error:
+        found[what] = type(error).__name__
+attempt("read a file", lambda: (home / "read/deep/a.txt").read_text())
+attempt("read one file", lambda: (home / "one.txt").read_text())
+attempt("list what is read", lambda: os.listdir(home / "read"))
+attempt("write where it reads", lambda: (home / "read/deep/a.txt").write_text(""))
+attempt("make where it reads", lambda: (home / "read/new").write_text(""))
+attempt("use a file", lambda: (home / "use/a.txt").write_text("used"))
+attempt("make where it uses", lambda: (home / "use/new").write_text(""))
+attempt("write", lambda: (home / "write/new").write_text("new"))
+attempt("make a folder", lambda: (home / "write/folder").mkdir())
+attempt("move", lambda: os.rename(home / "write/new", home / "write/folder/new"))
+attempt("remove", lambda: os.remove(home / "write/folder/new"))
+attempt("see names", lambda: os.listdir(home / "listed"))
+attempt("read what is listed", lambda: (home / "listed/a.txt").read_text())
+attempt("list its home", lambda: os.listdir(home))
+attempt("read a secret", lambda: (home / "secret/a.txt").read_text())
+attempt("follow a link", lambda: (home / "read/link").read_text())
+attempt("move a secret", lambda: os.rename(home / "secret/a.txt", home / "write/a.txt"))
+attempt("link a secret", lambda: os.link(home / "secret/a.txt", home / "write/b.txt"))
+child = os.fork()
+if child == 0:
+    try:
+        (home / "secret/a.txt").read_text()
+    except OSError:
+        os._exit(7)
+    os._exit(0)
+found["child"] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+print(json.dumps(found))
+"""
+
+
+@needs_landlock
+def test_a_sealed_process_and_its_children_do_what_was_granted_and_no_more(tmp_path, python):
+    for name in ("read/deep", "use", "write", "listed", "secret"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "a.txt").write_text("text", encoding="utf-8")
+    (tmp_path / "one.txt").write_text("text", encoding="utf-8")
+    (tmp_path / "read" / "link").symlink_to(tmp_path / "secret" / "a.txt")
+    found = json.loads(python(PROBE, str(tmp_path)).stdout)
+    allowed = {
+        *("read a file", "read one file", "list what is read", "use a file", "write"),
+        *("make a folder", "remove", "see names"),
+    }
+    if landlock_version() >= 2:
+        allowed.add("move")
+    assert {what for what, got in found.items() if got == "yes"} == allowed
+    assert found["child"] == 7
+    assert (tmp_path / "secret" / "a.txt").read_text(encoding="utf-8") == "text"
+
+
+MEMORY = """
+import sys
+from pathlib import Path
+from benchmark.sandbox.seal import own_shared_memory
+name = Path("/dev/shm") / sys.argv[1]
+name.write_text("common")
+own, full = own_shared_memory(1), False
+seen = name.exists()
+if own:
+    try:
+        Path("/dev/shm/large").write_bytes(b"x" * 2**21)
+    except OSError:
+        full = True
+print(own, seen, full)
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="the system has no /dev/shm")
+def test_shared_memory_is_its_own_and_bounded_where_the_system_lets_it(python, tmp_path):
+    name = f"bench-test-{os.getpid()}"
+    try:
+        own, seen, full = python(MEMORY, name).stdout.split()
+    finally:
+        Path("/dev/shm", name).unlink()
+    assert (own, seen, full) in {("True", "False", "True"), ("False", "True", "False")}
+
+
+def test_around_covers_everything_but_the_secret(tmp_path):
+    for name in ("a", "b/c", "b/results/deep", "b/d", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "b" / "file").touch()
+    (tmp_path / "b" / "link").symlink_to(tmp_path / "b" / "results")
+    secret = [tmp_path / "b" / "results", tmp_path / "not there"]
+    found = around([tmp_path / "a", tmp_path / "b", tmp_path / "b/results/deep"], secret)
+    assert sorted(found) == [str(tmp_path / name) for name in ("a", "b/c", "b/d", "b/file")]
+
+
+def test_a_results_folder_in_the_sources_is_not_readable(tmp_path):
+    """Somebody works in a checkout that is installed as it is, and keeps results there."""
+    source = tmp_path / "project"
+    for name in ("package/__init__.py", "results/old/run.py", "data/cifar/test.bin"):
+        (source / name).parent.mkdir(parents=True)
+        (source / name).touch()
+    code = (
+        "import sys; from pathlib import Path; from benchmark.sandbox.reach import readable; "
+        "print(*readable([Path(sys.argv[1])]), sep='\\n')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(source / "results")],
+        env={**os.environ, "PYTHONPATH": f"{source}{os.pathsep}{Path(__file__).parent.parent}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    inside = [line for line in done.stdout.splitlines() if line.startswith(str(tmp_path))]
+    assert inside == [str(source / "package")]
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link", "pipe", "folder", "long", "moved folder"])
+def test_only_plain_files_are_read_back(tmp_path, kind):
+    folder = tmp_path / "outbox"
+    folder.mkdir()
+    path, secret = folder / "result.json", tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    match kind:
+        case "link":
+            path.symlink_to(secret)
+        case "hard link":
+            path.hardlink_to(secret)
+        case "pipe":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "long":
+            path.write_bytes(b"x" * 11)
+        case "moved folder":
+            folder.rename(tmp_path / "elsewhere")
+            (tmp_path / "elsewhere" / "result.json").write_bytes(b"x")
+            folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError):  # noqa: PT011  which one is the system's to say
+        read_back(path, 10)
+
+
+def test_a_plain_file_is_read_back(tmp_path):
+    (tmp_path / "result.json").write_bytes(b"0123456789")
+    assert read_back(tmp_path / "result.json", 10) == b"0123456789"
+
+
+def test_what_is_occupied_is_the_files_and_not_what_they_point_to(tmp_path):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "deep" / "er" / "file").write_bytes(os.urandom(2**20))
+    (tmp_path / "link").symlink_to(sys.executable)
+    with (tmp_path / "holes").open("wb") as file:
+        file.truncate(2**30)
+    assert 2**20 <= occupied(tmp_path) < 2**20 + 2**16
