@@ -1,10 +1,11 @@
 """What isolation costs: one defense in the scorer's own process, and in the sandbox, by turns.
 
-usage: python tests/benchmarks/isolation.py [--rounds 7] [--json FILE]
+usage: python tests/benchmarks/isolation.py [--rounds 7] [--defense none] [--json FILE]
 
 By hand, on a machine that does nothing else. Both ways read the same inbox, run the same
-fine-tuning and write the same files; the difference is the process: its start, the seal, the
-watching. Prints medians in seconds, the cost of a trial, and what part of a minute that is.
+fine-tuning (or nothing: `none`) and write the same files; the difference is the process: its
+start, the seal, the watching. Prints medians in seconds, the cost of a trial, and what part of a
+minute that is.
 Scoring is not measured.
 """
 
@@ -20,6 +21,8 @@ from pathlib import Path
 
 LIMIT_S, LIMIT_PART = 3.0, 0.02
 MIB = 4096
+OPTIONS: dict[str, dict[str, object]] = {"fine_tuning": {"retrain": {"epochs": 1}}, "none": {}}
+DEFENSE = "fine_tuning"
 
 
 def make_folder(root: Path, name: str) -> object:
@@ -67,7 +70,7 @@ def make_folder(root: Path, name: str) -> object:
         seconds=600,
         disk_mib=MIB,
         readable=readable([root]),
-        plugin=component("defense", bench_defenses(), "fine_tuning", retrain={"epochs": 1}),
+        plugin=component("defense", bench_defenses(), DEFENSE, **OPTIONS[DEFENSE]),
     )
     (folder.inbox / "request.json").write_text(request.model_dump_json(), encoding="utf-8")
     return folder
@@ -102,8 +105,10 @@ def main() -> None:
     """Measure, print, and write JSON if asked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--defense", choices=OPTIONS, default=DEFENSE)
     parser.add_argument("--json", type=Path)
     wanted = parser.parse_args()
+    globals()["DEFENSE"] = wanted.defense
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     import torch
 
@@ -117,6 +122,7 @@ def main() -> None:
             within.append(in_sandbox(Path(root), f"box-{number}")[0])
     cost = statistics.median(box - own for box, own in zip(within, without, strict=True))
     found = {
+        "defense": wanted.defense,
         "rounds": wanted.rounds,
         "sealed_by": sealed or "nothing",
         "in_process_s": round(statistics.median(without), 3),
