@@ -75,7 +75,7 @@ class Staircase:
         self.generators.train()
         noise = self._noise(batch)
         points = self.generators(noise)
-        values = testing(points.flatten(0, 1)).unflatten(0, points.shape[:2])
+        values = testing(points.flatten(0, 1)).reshape(points.shape[:2])
         gap = self.levels[:, None] - values
         hinge = gap.clamp_min(0).mean(dim=1)
         surrogate, information = self._raised(points, noise)

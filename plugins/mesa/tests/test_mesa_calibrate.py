@@ -32,7 +32,10 @@ def stored(out: Path, *trials: dict[str, Any]) -> Path:
 
 def searched(*rates: float, backdoored: bool = True) -> dict[str, Any]:
     rows = [{"series": "detection", "number": i, "rate": rate} for i, rate in enumerate(rates)]
-    return {"series": [{"series": "search", "epoch": 0}, *rows], "backdoored": backdoored}
+    return {
+        "series": [{"series": "search", "epoch": 0}, *rows],
+        "min_asr": 0.9 if backdoored else None,
+    }
 
 
 def calibrated(out: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
