@@ -10,6 +10,14 @@ from typing import Any, Literal
 
 Status = Literal["done", "failed"]
 
+EXAMPLES = "examples"
+"""Name of the rows in a trial's `series` that tell of single scoring images.
+
+Each has `image` (its number in the test images), `row` and `column` of the stamp's upper left
+corner, `label`, and what the model answered: `clean_before`, `stamped_before` of the victim,
+`clean_after`, `stamped_after` of the first repaired model. The image itself is not kept.
+"""
+
 
 @dataclass(frozen=True)
 class ModelRecord:

@@ -7,6 +7,7 @@ import statistics
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -18,7 +19,12 @@ from benchmark.contracts import Evidence, ImageSet
 from benchmark.data import PreparedDataset, load_split, split_test
 from benchmark.jobs import Component, Setup, Split
 from benchmark.primitives import predict, random_places
+from benchmark.records import EXAMPLES
 from benchmark.types import AttackInstance
+
+Numbers = Int64[Tensor, " count"]
+_EXAMPLES = 6
+"""Images of which a trial keeps the answers one by one."""
 
 
 @lru_cache(maxsize=2)
@@ -38,9 +44,13 @@ def scoring_images(dataset: PreparedDataset, split: Split) -> ImageSet:
 
 
 def _part(dataset: PreparedDataset, split: Split, part: int) -> ImageSet:
-    test = test_images(dataset)
-    index = split_test(len(test.labels), split.seed, split.defense_fraction)[part]
+    test, index = test_images(dataset), _numbers(dataset, split)[part]
     return ImageSet(test.images[index], test.labels[index])
+
+
+def _numbers(dataset: PreparedDataset, split: Split) -> tuple[Numbers, Numbers]:
+    """Return which of the test images a defense is given, and which are for scoring."""
+    return split_test(dataset.test_count, split.seed, split.defense_fraction)
 
 
 def open_model(setup: Setup, path: Path) -> nn.Module:
@@ -66,14 +76,41 @@ def answers(model: nn.Module, setup: Setup, split: Split, instance: AttackInstan
     """
     device = torch.device(setup.device)
     images = scoring_images(setup.dataset, split).images
-    generator = torch.Generator("cpu").manual_seed(split.places_seed)
-    places = random_places(
-        len(images), setup.dataset.info.image_size, instance.trigger.size, generator
-    ).to(device)
+    places = _places(len(images), setup, split, instance).to(device)
     trigger = torch.tensor(instance.trigger.pixels, device=device)
     images = images.to(device)
     clean, stamped = predict(model, images), predict(model, images, trigger, places)
     return Answers(clean.cpu(), stamped.cpu())
+
+
+def _places(
+    count: int, setup: Setup, split: Split, instance: AttackInstance
+) -> Int64[Tensor, "count 2"]:
+    generator = torch.Generator("cpu").manual_seed(split.places_seed)
+    return random_places(count, setup.dataset.info.image_size, instance.trigger.size, generator)
+
+
+def examples(
+    setup: Setup, split: Split, instance: AttackInstance, before: Answers, after: Answers
+) -> list[dict[str, Any]]:
+    """Return the first few scoring images not of the target class as rows called `EXAMPLES`."""
+    numbers = _numbers(setup.dataset, split)[1]
+    labels = test_images(setup.dataset).labels[numbers]
+    places = _places(len(numbers), setup, split, instance)
+    return [
+        {
+            "series": EXAMPLES,
+            "image": int(numbers[at]),
+            "row": int(places[at, 0]),
+            "column": int(places[at, 1]),
+            "label": int(labels[at]),
+            "clean_before": int(before.clean[at]),
+            "stamped_before": int(before.stamped[at]),
+            "clean_after": int(after.clean[at]),
+            "stamped_after": int(after.stamped[at]),
+        }
+        for at in torch.nonzero(labels != instance.target).flatten()[:_EXAMPLES].tolist()
+    ]
 
 
 def victim_numbers(

@@ -19,6 +19,7 @@ from benchmark.environment import hardware
 from benchmark.errors import JobFault
 from benchmark.jobs import BaseJob, Cost, Job, Report, Setup, TrialJob, VictimJob, parse_job
 from benchmark.primitives import predict
+from benchmark.records import EXAMPLES
 from benchmark.sandbox.child import die_with, end_family
 from benchmark.sandbox.files import JobFolder, Request, Result, open_plain
 from benchmark.sandbox.launch import Exit, Limits, launch
@@ -255,6 +256,10 @@ def _measure_trial(job: TrialJob, folder: JobFolder, result: Result) -> dict[str
         "metrics": scored.metrics,
         "spread": scored.spread,
         "empty": scored.empty,
+        "series": [
+            *(row for row in folder.read_series() if row.get("series") != EXAMPLES),
+            *scoring.examples(setup, split, instance, before, after[0]),
+        ],
         "recovered_target": result.target,
         **kept,
     }

@@ -68,10 +68,15 @@ def board_view(board: Board, labels: dict[str, str]) -> View:
         return ViewRow(row, cells(row), labels[row.variant_id], _drawn(row, scale))
 
     sections = [
-        ViewSection(rows[0].role, _TITLES.get(rows[0].role, rows[0].role), list(map(made, rows)))
-        for rows in board.sections
+        ViewSection(rows[0].role, _title(rows[0]), list(map(made, rows))) for rows in board.sections
     ]
     return View(board.title, board.notes, scale, sections)
+
+
+def _title(row: Row) -> str:
+    if row.role == "ranked" and not row.backdoored:
+        return "Defenses, not ranked: there was no backdoor"
+    return _TITLES.get(row.role, row.role)
 
 
 def _scale(board: Board) -> float:

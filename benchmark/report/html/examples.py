@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.data_cache import read_meta, split_path
-from benchmark.records import ModelRecord, TrialRecord
+from benchmark.records import EXAMPLES, ModelRecord, TrialRecord
 
-SERIES = "examples"
-"""Name of the rows in a trial's `series`, written when it was scored."""
 _FIELDS = (
     *("image", "row", "column", "label"),
     *("clean_before", "stamped_before", "clean_after", "stamped_after"),
@@ -66,7 +64,7 @@ class Pictures:
 
 def examples(trial: TrialRecord, base: ModelRecord | None, pictures: Pictures) -> dict[str, Any]:
     """Return the trial's examples as plain data, or `missing`: a sentence that says why not."""
-    rows = [row for row in trial.series if row.get("series") == SERIES]
+    rows = [row for row in trial.series if row.get("series") == EXAMPLES]
     rows = [row for row in rows if all(isinstance(row.get(name), int) for name in _FIELDS)]
     fingerprint = str(base.payload.get("data", "")) if base else ""
     if not rows:

@@ -10,13 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.records import TrialRecord
+from benchmark.records import EXAMPLES, TrialRecord
 from benchmark.report.boards import Board
 from benchmark.report.escape import csv_cell
 from benchmark.report.html.contents import Contents
 from benchmark.report.html.curves import Chart, charts
 from benchmark.report.html.embedding import FEWEST, Method, Plane, embed
-from benchmark.report.html.examples import SERIES
 from benchmark.report.html.fronts import Cost, points
 from benchmark.report.html.grid import grid_of
 from benchmark.report.html.patches import UnreadableTriggers, evenly, read_patches, to_patches
@@ -112,7 +111,7 @@ def _trial_drawings(contents: Contents, trial: TrialRecord) -> Iterator[Drawing]
     from benchmark.report.html import plot_trials
 
     stem = f"trials/{trial.trial}"
-    for chart in charts(trial.series, without=[SERIES]):
+    for chart in charts(trial.series, without=[EXAMPLES]):
         name = _PLAIN.sub("-", f"{chart.stage}-{chart.quantity}")
         draw = partial(plot_trials.chart_plot, chart)
         yield Drawing(f"{stem}/curve-{name}", draw, _curve(chart))

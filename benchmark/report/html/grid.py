@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.report.aggregate import averaged
 from benchmark.report.boards import Board
 from benchmark.report.html.contents import Contents
 
@@ -58,8 +59,7 @@ class Grid:
 def grid_of(contents: Contents, board: Board) -> Grid:
     """Return the figure of `board`, from the trials that its averages are over."""
     group = contents.frame[contents.frame["group"] == board.rows[0].group]
-    done = (group["status"] == "done") & (group["asr_before"] >= group["min_asr"])
-    counted = group[done & group["asr_after"].notna()]
+    counted = group[averaged(group) & group["asr_after"].notna()]
     by = counted.groupby(["variant_id", "trigger", "target"], sort=True)
     table = by.agg(
         mean=("asr_after", "mean"),

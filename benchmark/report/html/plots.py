@@ -11,6 +11,7 @@ import matplotlib
 matplotlib.use("Agg")  # no window, and none needed
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
 from benchmark.report.escape import printable
@@ -142,7 +143,8 @@ def _role(role: str) -> str:
 
 
 def _legend(figure: Figure, labels: list[str], axes: Axes) -> None:
-    handles: list[Any] = axes.get_legend_handles_labels()[0] or list(axes.containers)
+    handles: list[Any] = axes.get_legend_handles_labels()[0]
+    handles = handles or [bars for bars in axes.containers if isinstance(bars, BarContainer)]
     # matplotlib leaves out a label that starts with an underscore.
     texts = [f" {printable(label)}" for label in labels]
     columns = max(1, int(figure.get_size_inches()[0] // 1.6))

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from benchmark.records import TrialRecord
+from benchmark.records import EXAMPLES, TrialRecord
 from benchmark.report.escape import printable
 from benchmark.report.html.contents import Contents
 from benchmark.report.html.curves import charts
 from benchmark.report.html.embedding import FEWEST, Method, embed
-from benchmark.report.html.examples import SERIES, Pictures, examples
+from benchmark.report.html.examples import Pictures, examples
 from benchmark.report.html.patches import Patches, UnreadableTriggers, evenly, packed, read_patches
 from benchmark.report.trial_view import leaves, trial_sections
 
@@ -102,7 +102,7 @@ def details(contents: Contents, trial: TrialRecord, costly: Costly, pictures: Pi
     found: Json = {
         "sections": [[title, [list(pair) for pair in pairs]] for title, pairs in sections if pairs],
         "log": trial.log[-_LOG:],
-        "charts": [asdict(chart) for chart in charts(trial.series, without=[SERIES])],
+        "charts": [asdict(chart) for chart in charts(trial.series, without=[EXAMPLES])],
         "examples": examples(trial, base, pictures),
     }
     if victim and victim.series:
@@ -146,8 +146,8 @@ def choose_costly(trials: Sequence[TrialRecord], most: int) -> Costly:
 
 
 def _untaken(trial: TrialRecord) -> bool:
-    before = trial.asr_before
-    return trial.status == "done" and before is not None and before < trial.min_asr
+    before, least = trial.asr_before, trial.min_asr or 0.0
+    return trial.status == "done" and before is not None and before < least
 
 
 def _rounded(value: float | None) -> float | None:

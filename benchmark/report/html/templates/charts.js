@@ -55,11 +55,19 @@ function nothing(place, text) {
   place.append(element("p", { class: "notes", text }));
 }
 
+/* A screen reader has the table; the buttons over the figure stay within reach. */
+function hideDrawing(plot) {
+  for (const drawing of plot.querySelectorAll(".main-svg")) drawing.setAttribute("aria-hidden", "true");
+}
+
 /* The parts of every figure; `draw(plot, Plotly, shown)` fills the plot and is called again. */
 async function figure(place, series, shown, label, draw, table) {
   const Plotly = await plotly();
-  const plot = element("div", { "aria-hidden": "true" });
-  const again = () => draw(plot, Plotly, shown);
+  const plot = element("div");
+  const again = async () => {
+    await draw(plot, Plotly, shown);
+    hideDrawing(plot);
+  };
   place.setAttribute("role", "group");
   place.setAttribute("aria-label", label);
   const scroll = element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${label}: figure, scrolls sideways` }, plot);
