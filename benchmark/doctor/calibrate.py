@@ -41,7 +41,7 @@ def training_rate(config: Config, device: str, seconds: float) -> float:
         def step() -> None:
             with arithmetic(where, config.recipe.precision):
                 loss = nn.functional.cross_entropy(network(images), labels)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             if device == "cuda":
                 torch.cuda.synchronize()
 

@@ -118,10 +118,11 @@ def prepared_datasets(cache: Path) -> list[Prepared]:
 def _prepared(folder: Path) -> Iterator[Prepared]:
     for path in folder.glob("[!.]*"):
         meta = read_meta(path, ())
+        if meta is None:
+            continue
         try:
-            counts = [meta["splits"][split]["count"] for split in ("train", "test")] if meta else []
+            train, test = (meta["splits"][split]["count"] for split in ("train", "test"))
             size = sum(file.stat().st_size for file in path.iterdir()) / 2**20
-            if meta:
-                yield Prepared(meta["name"], *counts, size)
+            yield Prepared(meta["name"], train, test, size)
         except (OSError, KeyError, TypeError):
             continue  # another process is at it, or somebody's own file

@@ -18,7 +18,7 @@ from benchmark.kit.findings import Book, Rule
 from benchmark.kit.places import current_line, definition, line_of_error
 from benchmark.preset import preset_names
 from benchmark.settings import make_options
-from benchmark.specs import Spec
+from benchmark.specs import DefenseSpec, Spec
 
 _UNKNOWN = "an_option_that_nobody_has"
 
@@ -106,6 +106,20 @@ def _judge_json(model: type[BaseModel], options: BaseModel, fail: Any) -> None:
             f"the options change on their way through JSON: {options!r} became {again!r}",
             "use types that come back as they went, such as tuple[float, ...] and not a set",
         )
+
+
+def judge_terms(spec: DefenseSpec, book: Book) -> None:
+    """Note whether what a defense needs and gives by default is what its spec says."""
+    mend = "terms(options) returns frozensets (needs, gives); the spec names those of the defaults"
+    try:
+        default = spec.under(spec.options())
+    except Exception as error:
+        said = f"terms() raised {type(error).__name__}: {error}"
+        book.fail(Rule.CONTRACT, said, where=definition(spec.terms), mend=mend)
+        return
+    if (default.needs, default.gives) != (spec.needs, spec.gives):
+        said = "terms() of the default options is not what the spec's needs and gives say"
+        book.fail(Rule.CONTRACT, said, where=definition(spec.terms), mend=mend)
 
 
 def judge_factory(spec: Spec, options: BaseModel, method: str, root: Path, book: Book) -> Any:

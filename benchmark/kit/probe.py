@@ -92,6 +92,8 @@ def _before_torch(subjects: list[Subject], request: dict[str, Any]) -> list[_Che
         check.book.reached(Rule.CONTRACT)
         early.judge_import(seen, check.book)
         early.judge_options(check.spec, check.book)
+        if subject.kind == "defense" and not check.book.failed(Rule.OPTIONS):
+            early.judge_terms(check.spec, check.book)
         check.seconds = time.monotonic() - started
         checks.append(check)
     for check in checks:
@@ -143,7 +145,7 @@ def _with_torch(check: _Check, case: TinyCase | None) -> None:
         case "defense":
             from benchmark.kit.rules.defense import judge_defense
 
-            judge_defense(check.spec, _bench(check, case), root, book)
+            judge_defense(check.spec.under(check.options), _bench(check, case), root, book)
         case "attack":
             from benchmark.kit.rules.attack import judge_attack
 

@@ -31,7 +31,7 @@ def judge_dataset(
     with tempfile.TemporaryDirectory(prefix="bench-kit-", ignore_cleanup_errors=True) as cache:
         try:
             prepared = prepare(spec, options, data_dir, Path(cache))
-            train, test = (load_split(prepared, split) for split in ("train", "test"))  # type: ignore[arg-type]
+            train, test = (load_split(prepared, split) for split in ("train", "test"))
         except Exception as error:
             _note(error, root, book)
             return

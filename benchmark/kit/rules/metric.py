@@ -71,7 +71,7 @@ def _answers() -> dict[str, Tensor]:
     }
 
 
-def _evidence(spec: MetricSpec, answers: dict[str, Tensor], root: Path) -> WatchedEvidence:
+def _evidence(spec: MetricSpec, answers: dict[str, Any], root: Path) -> WatchedEvidence:
     """Return evidence with the recovered outputs that the spec declares, and no others."""
     recovered: dict[str, Any] = {}
     if Output.TRIGGERS in spec.reads:
