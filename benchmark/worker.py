@@ -237,6 +237,7 @@ def _measure_trial(job: TrialJob, folder: JobFolder, result: Result) -> dict[str
     setup, split, instance = job.setup, job.split, job.instance
     labels = scoring.scoring_images(setup.dataset, split).labels
     artifacts = ArtifactStore(Path(setup.out))
+    artifacts.read(job.artifact)  # checked again: hours may lie between the defense's copy and this
     victim = scoring.open_model(setup, artifacts.path(job.artifact))
     before = scoring.answers(victim, setup, split, instance)
     paths = [folder.model(number) for number in range(len(result.models))]
