@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,7 +26,14 @@ from benchmark.settings import (
     make_options,
     option_keys,
 )
-from benchmark.specs import AttackSpec, DatasetSpec, DefenseSpec, ModelSpec, choosing_options
+from benchmark.specs import (
+    AttackSpec,
+    DatasetSpec,
+    DefenseSpec,
+    ModelSpec,
+    choosing_options,
+    deciding_options,
+)
 
 FLOOR = "none"
 CONTROL = "clean"
@@ -66,6 +74,20 @@ class Chosen:
     def component(self) -> Component:
         """Return it as it travels to a worker."""
         return self._component
+
+    @cached_property
+    def deciding(self) -> Mapping[str, Any]:
+        """What of it decides numbers."""
+        part = {
+            "name": self.spec.name,
+            "version": self.spec.version,
+            "options": deciding_options(self.options),
+        }
+        origin = self.found.origin
+        if origin.kind == "file":
+            # Somebody who edits one file does not think of raising its version.
+            part["file"] = hashlib.sha256(Path(origin.path).read_bytes()).hexdigest()
+        return part
 
     @cached_property
     def _component(self) -> Component:

@@ -6,10 +6,9 @@ recipe and seed; a victim also the attack, its trigger and target; a trial also 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 from benchmark.config import Chosen, Config
@@ -19,7 +18,7 @@ from benchmark.identity import derive_seed, identity
 from benchmark.jobs import BaseJob, Component, Job, Setup, Split, TrialJob, VictimJob
 from benchmark.loading.faults import blamed
 from benchmark.records import TrialRecord
-from benchmark.specs import DefenseSpec, deciding_options
+from benchmark.specs import DefenseSpec
 from benchmark.types import AttackInstance, Role
 
 FORMAT = 1
@@ -81,20 +80,6 @@ def make_plan(config: Config, dataset: PreparedDataset, machine: Machine) -> Pla
     return Plan(config, machine, tuple(planner.jobs()))
 
 
-def _part(chosen: Chosen) -> dict[str, Any]:
-    """Return what of a component decides numbers."""
-    spec, origin = chosen.spec, chosen.found.origin
-    part = {
-        "name": spec.name,
-        "version": spec.version,
-        "options": deciding_options(chosen.options),
-    }
-    if origin.kind == "file":
-        # Somebody who edits one file does not think of raising its version.
-        part["file"] = hashlib.sha256(Path(origin.path).read_bytes()).hexdigest()
-    return part
-
-
 @dataclass(frozen=True)
 class _Planner:
     config: Config
@@ -107,18 +92,19 @@ class _Planner:
             base = self._base(seed)
             yield base
             for attack in self.config.attacks:
+                group = self._group(attack)
                 instances = attack.spec.instances(attack.options, self.dataset.info)
                 for instance in instances:
                     victim = self._victim(base, attack, instance, seed, block)
                     yield victim
-                    yield from self._trials(victim, attack, instance, seed, block)
+                    yield from self._trials(victim, attack, instance, seed, block, group)
                     block += 1
 
     def _base(self, seed: int) -> Planned:
         payload = {
             "format": FORMAT,
             "data": self.dataset.fingerprint,
-            "model": _part(self.config.model),
+            "model": self.config.model.deciding,
             "recipe": self.config.recipe.model_dump(mode="json"),
             "seed": seed,
         }
@@ -140,7 +126,7 @@ class _Planner:
     ) -> Planned:
         payload = {
             "base": base.job.id,
-            "attack": _part(attack),
+            "attack": attack.deciding,
             "trigger": instance.trigger.pixels,
             "target": instance.target,
             "split": self.config.split.model_dump(mode="json"),
@@ -149,7 +135,7 @@ class _Planner:
         name, trigger = attack.spec.name, instance.trigger.name
         job = VictimJob(
             id=key,
-            setup=self._setup(),
+            setup=self._job_setup,
             attack=attack.component(),
             instance=instance,
             seed=derive_seed("attack", base.job.id, name, trigger, instance.target),
@@ -165,10 +151,16 @@ class _Planner:
         return Planned(job, label, base.job.id, facts, payload, block)
 
     def _trials(
-        self, victim: Planned, attack: Chosen, instance: AttackInstance, seed: int, block: int
+        self,
+        victim: Planned,
+        attack: Chosen,
+        instance: AttackInstance,
+        seed: int,
+        block: int,
+        group: str,
     ) -> Iterator[Planned]:
         for defense in sorted(self.config.defenses, key=lambda one: _ORDER.index(one.spec.role)):
-            yield self._trial(victim, attack, instance, defense, seed, block)
+            yield self._trial(victim, attack, instance, defense, seed, block, group)
 
     def _trial(
         self,
@@ -178,14 +170,15 @@ class _Planner:
         defense: Chosen,
         seed: int,
         block: int,
+        group: str,
     ) -> Planned:
         with blamed(defense.found.origin):
             spec = defense.spec.under(defense.options)
-        payload = {"victim": victim.job.id, "defense": _part(defense)}
+        payload = {"victim": victim.job.id, "defense": defense.deciding}
         key = identity("trial", payload)
         job = TrialJob(
             id=key,
-            setup=self._setup(),
+            setup=self._job_setup,
             defense=defense.component(),
             needs=tuple(sorted(spec.needs)),
             metrics=self._metrics(spec),
@@ -197,8 +190,8 @@ class _Planner:
             victim=victim.job.id,
         )
         facts = victim.facts | {
-            "group": self._group(attack),
-            "variant_id": identity("variant", _part(defense)),
+            "group": group,
+            "variant_id": identity("variant", defense.deciding),
             "defense": spec.name,
             "version": spec.version,
             "variant": ", ".join(f"{key}={value}" for key, value in defense.by_hand.items()),
@@ -226,9 +219,9 @@ class _Planner:
             {
                 "format": FORMAT,
                 "data": self.dataset.fingerprint,
-                "model": _part(self.config.model),
+                "model": self.config.model.deciding,
                 "recipe": self.config.recipe.model_dump(mode="json"),
-                "attack": _part(attack),
+                "attack": attack.deciding,
                 "split": self.config.split.model_dump(mode="json"),
             },
         )
@@ -243,6 +236,10 @@ class _Planner:
             defense_fraction=self.config.split.defense_fraction,
             places_seed=derive_seed("places", data, seed),
         )
+
+    @cached_property
+    def _job_setup(self) -> Setup:
+        return self._setup()
 
     def _setup(self, *, threads: int | None = None, memory_mib: int | None = -1) -> Setup:
         """Return the shared setup; the default memory limit is a fair share of 80 %."""
