@@ -170,11 +170,16 @@ def test_an_out_that_is_a_file_is_named(bench, command, tmp_path, below, dry):
 def with_schema(out, schema):
     with sqlite3.connect(out / "results.sqlite") as connection:
         connection.execute("UPDATE meta SET value = ? WHERE name = 'schema'", (schema,))
+        connection.execute(f"PRAGMA user_version = {schema}")
     connection.close()
     return out
 
 
-@pytest.mark.parametrize(("schema", "which"), [(0, "an older version"), (99, "a newer version")])
+# There was no version before 1: such a file was not written, it was damaged.
+@pytest.mark.parametrize(
+    ("schema", "which"),
+    [(0, "is damaged: its schema is not known"), (99, "was written by a newer version (schema 99")],
+)
 @pytest.mark.parametrize("verb", ["run", "dry-run", "leaderboard", "export", "show"])
 def test_results_of_another_schema_are_refused(
     tiny_run, bench, command, tmp_path, schema, which, verb
@@ -190,7 +195,7 @@ def test_results_of_another_schema_are_refused(
     }[verb]
     status, printed, said = bench(*asked)
     assert (status, printed) == (2, "")
-    assert f"was written by {which} (schema {schema}" in said
+    assert which in said
     assert said.count("\n") == 1
     assert (out / "results.sqlite").read_bytes() == before
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmark.records import ModelRecord, TrialRecord
@@ -124,10 +124,17 @@ def _victim(
 
 
 def _files(trial: TrialRecord, artifacts: ArtifactStore) -> list[tuple[str, str]]:
-    named: Iterable[tuple[str, str]] = [("repaired model", name) for name in trial.artifacts]
+    found = [("repaired model", _repaired(name, artifacts)) for name in trial.artifacts]
     if trial.triggers_artifact:
-        named = [*named, ("triggers", trial.triggers_artifact)]
-    return [(what, _file(name, artifacts)) for what, name in named]
+        found.append(("triggers", _file(trial.triggers_artifact, artifacts)))
+    return found
+
+
+def _repaired(name: str, artifacts: ArtifactStore) -> str:
+    """Return the file of a repaired model; a run scores it and does not keep it."""
+    if artifacts.path(name).exists():
+        return _file(name, artifacts)
+    return f"SHA-256 {name} (scored, not kept)"
 
 
 def _file(name: str, artifacts: ArtifactStore) -> str:
