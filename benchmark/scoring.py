@@ -22,7 +22,8 @@ from benchmark.primitives import predict, random_places
 from benchmark.records import EXAMPLES
 from benchmark.types import AttackInstance
 
-Numbers = Int64[Tensor, " count"]
+Given = Int64[Tensor, " given"]
+Held = Int64[Tensor, " held"]
 _EXAMPLES = 6
 """Images of which a trial keeps the answers one by one."""
 
@@ -48,7 +49,7 @@ def _part(dataset: PreparedDataset, split: Split, part: int) -> ImageSet:
     return ImageSet(test.images[index], test.labels[index])
 
 
-def _numbers(dataset: PreparedDataset, split: Split) -> tuple[Numbers, Numbers]:
+def _numbers(dataset: PreparedDataset, split: Split) -> tuple[Given, Held]:
     """Return which of the test images a defense is given, and which are for scoring."""
     return split_test(dataset.test_count, split.seed, split.defense_fraction)
 

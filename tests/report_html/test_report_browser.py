@@ -113,6 +113,7 @@ def test_every_trigger_has_a_bar_of_each_defense_and_its_picture(reader):
 def test_the_numbers_of_a_figure_can_be_read_as_a_table(reader):
     place = reader.page.locator(".figure").first
     place.locator("summary").click()
+    place.locator("tbody tr").nth(3).wait_for()  # the table is made when it is opened
     rows = place.locator("tbody tr").all_inner_texts()
     assert rows[0].split("\t") == ["0", "97.0", "50.0", "3.0", "12.0 ± 4.0", "20.0", "2.0"]
     assert len(rows) == 4
