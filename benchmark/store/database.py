@@ -171,13 +171,15 @@ class Store:
         is NaN.
         """
         # pandas takes 0.4 s that a run need not spend
-        from benchmark.store.frame import claimants, frame, with_claims
+        from benchmark.store.frame import claimants, frame, with_claims, witnesses
 
         read = transaction(self._connection, write=False)
         with explained(self.file), read, rows.no_collection():
             shared = rows.shared(self._connection, TRIAL)
             made = frame(TRIAL, rows.audited(self._connection, TRIAL), shared)
-            claims = rows.several(self._connection, TRIAL, claimants(made))
+            asked = rows.several(self._connection, TRIAL, witnesses(made))
+            wanted = claimants(made, cast("list[TrialRecord]", asked))
+            claims = rows.several(self._connection, TRIAL, wanted)
             return with_claims(made, cast("list[TrialRecord]", claims))
 
     def _flat_trials(self) -> list[rows.Row]:

@@ -50,11 +50,26 @@ CLAIMS = ("detection", "false_alarm")
 """Metrics of defenses that name a target class; few have them, so they are no flat columns."""
 
 
-def claimants(made: pd.DataFrame) -> list[str]:
-    """Return the trials whose details may hold a claim: of those who are not told the target."""
+def witnesses(made: pd.DataFrame) -> list[str]:
+    """Return one finished trial of each row of a leaderboard that may claim to find the target.
+
+    Which metrics a trial has, its defense and options decide: one tells for all of its row.
+    """
     told = {knowledge: "target class" in knowledge for knowledge in set(made["knowledge"])}
     free = (made["role"] == "ranked") & ~made["knowledge"].map(told).astype(bool)
-    return sorted(made.loc[free, "trial"])
+    rows = made[free & (made["status"] == "done")].groupby(["group", "variant_id"], sort=False)
+    return sorted(rows["trial"].first())
+
+
+def claimants(made: pd.DataFrame, asked: Sequence[TrialRecord]) -> list[str]:
+    """Return every finished trial of the rows of which a witness, in `asked`, has a claim."""
+    claiming = {
+        (one.group, one.variant_id) for one in asked if not one.metrics.keys().isdisjoint(CLAIMS)
+    }
+    if not claiming:
+        return []
+    rows = pd.MultiIndex.from_frame(made[["group", "variant_id"]]).isin(claiming)
+    return sorted(made.loc[rows & (made["status"] == "done"), "trial"])
 
 
 def with_claims(made: pd.DataFrame, records: Sequence[TrialRecord]) -> pd.DataFrame:
