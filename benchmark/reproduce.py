@@ -15,6 +15,7 @@ from benchmark.config import Config, Request, resolve
 from benchmark.errors import UserError
 from benchmark.plan import Plan, Planned
 from benchmark.plugins import load_plugins
+from benchmark.rehearsal import rehearse
 from benchmark.report.reproduction import claims, figures
 from benchmark.report.reproduction_page import Made, csv_rows, page
 from benchmark.session import Options, describe, plan_for, run_missing
@@ -82,6 +83,7 @@ def _cells(study: Study, grids: Sequence[Grid], wanted: Wanted, options: Options
     cells = []
     for grid, row in itertools.product(grids, rows):
         config = resolve(_request(study, grid, row, wanted), plugins)
+        rehearse(config)
         cells.append(_Cell(grid, row, config, _own(plan_for(config, options), row.defense)))
     return cells
 

@@ -1,0 +1,92 @@
+"""The options of every command that runs trials, and what they come to."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from benchmark.session import Options
+
+DAY = 24 * 3600.0
+RESULTS = Path("bench-results")
+
+
+class DeviceName(StrEnum):
+    """Where models are trained."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Again(StrEnum):
+    """Which stored trials are run again."""
+
+    never = "never"
+    failed = "failed"
+    always = "always"
+
+
+def _finite(seconds: float) -> float:
+    """Refuse what `min` lets through: `nan` is not below it, and `inf` is no limit."""
+    if not math.isfinite(seconds):
+        raise typer.BadParameter(f"{seconds} is no number of seconds.")
+    return seconds
+
+
+DataDir = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder with the data set's files.")
+]
+Seeds = Annotated[int, typer.Option(min=1, max=10_000, help="Independent victims of each attack.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="An option, such as mesa.epochs=20; repeatable."
+    ),
+]
+PluginFiles = Annotated[
+    list[Path] | None, typer.Option("--plugin", metavar="FILE", help="A plugin in one file.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, max=1024, help="Jobs at once. Default: cores, or 1 on a GPU."),
+]
+Device = Annotated[DeviceName, typer.Option(help="Where to compute.")]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        min=1, metavar="S", callback=_finite, help="Seconds that one attack or defense may take."
+    ),
+]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Results folder.")]
+Rerun = Annotated[Again, typer.Option(help="Stored trials to run again.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+
+
+def session_options(
+    *,
+    out: Path,
+    plugin: list[Path] | None,
+    device: DeviceName,
+    workers: int | None,
+    timeout: float,
+    rerun: Again,
+    dry_run: bool,
+) -> Options:
+    """Return how a run is carried out."""
+    from benchmark.session import Options
+
+    return Options(
+        out=out,
+        plugin_files=tuple(plugin or ()),
+        device=device.value,
+        workers=workers,
+        timeout_s=timeout,
+        rerun=rerun.value,
+        dry_run=dry_run,
+    )
