@@ -5,6 +5,7 @@ Importing this module does not import torch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,10 +59,15 @@ class PreparedDataset:
 
 
 def prepare(
-    spec: DatasetSpec, options: BaseModel, data_dir: Path | None, cache_dir: Path
+    spec: DatasetSpec,
+    options: BaseModel,
+    data_dir: Path | None,
+    cache_dir: Path,
+    before_decoding: Callable[[], None] = lambda: None,
 ) -> PreparedDataset:
     """Return the prepared data set, decoding it if the cache has no sound copy.
 
+    `before_decoding` is called first in that case, which takes seconds to minutes.
     Safe when several processes prepare the same data set: whoever comes second uses what the
     first one wrote. Raises `UserError`, naming the file, if a file of the source is missing or
     damaged, if the source breaks its contract, or if the cache cannot be written.
@@ -75,7 +81,11 @@ def prepare(
     }
     key = identity("prepared", {"name": spec.name, **payload})
     folder = cache_dir.absolute() / "datasets" / f"{spec.name}-{key}"
-    return _open(folder) or _decode(spec, source, data_dir, folder)
+    found = _open(folder)
+    if found is not None:
+        return found
+    before_decoding()
+    return _decode(spec, source, data_dir, folder)
 
 
 def _decode(

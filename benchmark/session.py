@@ -89,7 +89,13 @@ def plan_for(config: Config, options: Options) -> Plan:
     chosen = config.dataset
     device = _device(options.device)
     with blamed(chosen.found.origin):
-        dataset = prepare(chosen.spec, chosen.options, config.request.data_dir, cache_dir())
+        dataset = prepare(
+            chosen.spec,
+            chosen.options,
+            config.request.data_dir,
+            cache_dir(),
+            lambda: _say(Console(stderr=True), f"preparing the data set {chosen.spec.name} …"),
+        )
     cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else 0
     cores = cores or psutil.cpu_count() or 1
     machine = Machine(

@@ -61,6 +61,13 @@ def test_prepared_once_and_found_again(tmp_path):
         assert torch.equal(loaded.labels, getattr(data, split).labels)
 
 
+def test_who_will_wait_is_told_and_nobody_else(tmp_path):
+    said: list[str] = []
+    for _ in range(2):
+        prepare(DIGITS, SMALL, None, tmp_path, lambda: said.append("decoding"))
+    assert said == ["decoding"]
+
+
 def test_options_and_version_have_folders_of_their_own(tmp_path):
     one = prepare(DIGITS, SMALL, None, tmp_path)
     other = prepare(DIGITS, SMALL.model_copy(update={"seed": 1}), None, tmp_path)
