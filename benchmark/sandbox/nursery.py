@@ -30,9 +30,6 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     import benchmark.sandbox.tasks  # noqa: F401  what every copy needs
 
-    with contextlib.suppress(ImportError):  # nobody's promise, but an optimiser's first step
-        import torch._dynamo  # noqa: F401  imports it: most of a second, for every copy
-
     adopt_orphans()
     while True:
         while not select.select([control], [], [], _IDLE_POLL_S)[0]:
