@@ -84,6 +84,8 @@ def prepare(
     found = _open(folder)
     if found is not None:
         return found
+    with staging(folder):
+        pass  # a cache that cannot be written is refused before the work, not after it
     before_decoding()
     return _decode(spec, source, data_dir, folder)
 

@@ -94,7 +94,7 @@ def plan_for(config: Config, options: Options) -> Plan:
             chosen.options,
             config.request.data_dir,
             cache_dir(),
-            lambda: _say(Console(stderr=True), f"preparing the data set {chosen.spec.name} …"),
+            lambda: _announce(chosen.spec.name),
         )
     cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else 0
     cores = cores or psutil.cpu_count() or 1
@@ -107,6 +107,13 @@ def plan_for(config: Config, options: Options) -> Plan:
         out=str(options.out.absolute()),
     )
     return make_plan(config, dataset, machine)
+
+
+def _announce(dataset: str) -> None:
+    """Say to a person why nothing happens yet; in a log it would stand before a one-line error."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        _say(console, f"preparing the data set {dataset} …")
 
 
 def _device(wanted: str) -> str:
