@@ -14,6 +14,7 @@ import pytest
 
 from benchmark.records import ModelRecord, TrialRecord
 from benchmark.store import Store
+from benchmark.store.merge import merge
 from benchmark.store.repair import repair
 
 
@@ -150,3 +151,23 @@ def test_a_repair_killed_at_any_step_can_be_given_again(home):
         if not killed:
             break
     assert point > 40
+
+
+def test_a_merge_killed_at_any_step_can_be_given_again(home):
+    one, other, out = home / "one", home / "other", home / "out"
+    run(one)
+    with Store.open(other, write=True, create=True) as store:
+        store.put_trial(trial(7, store.artifacts.add(b"triggers 7")))
+    merge([one, other], home / "once")
+    right = stored(home / "once")
+    for point in count(1):
+        killed = dies_at(point, lambda: merge([one, other], out))
+        if (out / "results.sqlite").exists() and (out / "results.sqlite").stat().st_size:
+            assert len(stored(out)[0]) in (0, 3), f"half of the records: {point}"
+        merge([one, other], out)
+        assert stored(out) == right, point
+        assert files(out) == files(home / "once"), point
+        shutil.rmtree(out)
+        if not killed:
+            break
+    assert point > 80

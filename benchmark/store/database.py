@@ -111,6 +111,13 @@ class Store:
         """
         self._put(TRIAL, record)
 
+    def put_all(self, records: Iterable[Record]) -> None:
+        """Store these records in one transaction: all of them, or none."""
+        self._check_writable()
+        with explained(self.file), transaction(self._connection):
+            for record in records:
+                self._replace(MODEL if isinstance(record, ModelRecord) else TRIAL, record)
+
     def model(self, identity: str) -> ModelRecord | None:
         """Return the model of that identity, if it is stored."""
         with explained(self.file):
@@ -187,9 +194,15 @@ class Store:
             return rows.audited(self._connection, TRIAL)
 
     def _put(self, layout: Layout, record: Record) -> None:
+        self._check_writable()
+        with explained(self.file), transaction(self._connection):
+            self._replace(layout, record)
+
+    def _check_writable(self) -> None:
         if self._lock is None:
             raise RuntimeError("this store was opened for reading")
+
+    def _replace(self, layout: Layout, record: Record) -> None:
         encoded = encode(layout, record)
-        with explained(self.file), transaction(self._connection):
-            ledger.replace(self._connection, layout, encoded.flat)
-            rows.put(self._connection, layout, encoded)
+        ledger.replace(self._connection, layout, encoded.flat)
+        rows.put(self._connection, layout, encoded)

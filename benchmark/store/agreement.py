@@ -1,0 +1,111 @@
+"""Whether records of one identity, made on different machines, say the same."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from benchmark.records import ModelRecord, TrialRecord
+from benchmark.store.codec import Record
+
+_NO_NUMBERS = frozenset(
+    {"error", "seconds", "peak_memory_mib", "environment", "log", "series", "run", "finished"}
+    | {"setting", "variant", "min_asr"}
+)
+"""What two runs of one job may differ in: measurements of the machine, words, and how it was asked
+for. `series` holds diagnostics, among which a plugin may note the time."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first field in which two records of one identity differ, and both values."""
+
+    field: str
+    one: Any
+    other: Any
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The record that is taken of all that have its identity."""
+
+    source: int
+    """The number of the folder that it comes from."""
+    record: Record
+    mended: bool
+    """Whether it takes the place of a failed one."""
+    contradicts: tuple[tuple[int, Difference], ...]
+    """The folders whose record differs, and in what."""
+
+
+def key_of(record: Record) -> str:
+    """Return the identity."""
+    return record.id if isinstance(record, ModelRecord) else record.trial
+
+
+def choose(
+    streams: Sequence[Iterable[Record]],
+    believed: int | None,
+    counts: Callable[[int, Record], bool],
+) -> Iterator[Choice]:
+    """Yield a choice for each identity; every stream is in the order of identities.
+
+    A finished record is taken before a failed one, then `believed`'s, then the first. A record of a
+    stream for which `counts` says no is not looked at.
+    """
+    numbered = (_numbered(n, stream, counts) for n, stream in enumerate(streams))
+    merged = heapq.merge(*numbered, key=itemgetter(0, 1))
+    for _, group in groupby(merged, key=itemgetter(0)):
+        yield _choice([(number, record) for _, number, record in group], believed)
+
+
+def _numbered(
+    number: int, stream: Iterable[Record], counts: Callable[[int, Record], bool]
+) -> Iterator[tuple[str, int, Record]]:
+    for record in stream:
+        if counts(number, record):
+            yield key_of(record), number, record
+
+
+def builds_on(record: Record) -> str:
+    """Return the identity of the model that a record's job started from; empty for a base."""
+    return record.victim if isinstance(record, TrialRecord) else record.payload.get("base", "")
+
+
+def _choice(found: Sequence[tuple[int, Record]], believed: int | None) -> Choice:
+    done = [(number, record) for number, record in found if record.status == "done"]
+    pool = done or found
+    source, taken = next((one for one in pool if one[0] == believed), pool[0])
+    differing = [(n, d) for n, record in done if (d := difference(taken, record)) is not None]
+    return Choice(
+        source=source,
+        record=taken,
+        mended=0 < len(done) < len(found),
+        contradicts=tuple(differing),
+    )
+
+
+def difference(one: Record, other: Record) -> Difference | None:
+    """Return the first difference in what two finished records say, if there is one."""
+    for field in fields(one):
+        if field.name not in _NO_NUMBERS:
+            found = _difference(field.name, getattr(one, field.name), getattr(other, field.name))
+            if found is not None:
+                return found
+    return None
+
+
+def _difference(name: str, one: Any, other: Any) -> Difference | None:
+    """Look into dictionaries, so that a person reads `metrics.asr` and two numbers."""
+    if one == other:
+        return None
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted(one.keys() | other.keys()):
+            found = _difference(f"{name}.{key}", one.get(key), other.get(key))
+            if found is not None:
+                return found
+    return Difference(name, one, other)
