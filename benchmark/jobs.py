@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from benchmark.data import PreparedDataset
+from benchmark.identity import derive_seed
 from benchmark.loading.origin import Kind
 from benchmark.recipe import BaseRecipe
 from benchmark.types import AttackInstance
@@ -88,12 +89,21 @@ class TrialJob(Message):
     metrics: tuple[Component, ...]
     backdoored: bool
     instance: AttackInstance
-    seed: int
     split: Split
     victim: str
     """Identity of the backdoored model's job."""
     artifact: str = ""
     """SHA-256 of the backdoored model's weights; the driver fills it in."""
+
+    @property
+    def seed(self) -> int:
+        """Return the defense's seed, which knows of the attack only what the weights tell.
+
+        A hash of the victim's identity would be known to whoever knows the grid: a defense could
+        find trigger and target by trying them. Nor does it know the defense's options: variants of
+        one defense share their random numbers.
+        """
+        return derive_seed("defense", self.artifact, self.defense.name)
 
 
 Job = BaseJob | VictimJob | TrialJob

@@ -23,6 +23,8 @@ from benchmark.types import AttackInstance, Role
 
 FORMAT = 1
 """Part of every identity; raised when the meaning of a payload or of a number changes."""
+TRIAL_FORMAT = 2
+"""Part of every trial's besides. 2: a defense's seed comes from the victim's weights."""
 
 _ORDER = [Role.RANKED, Role.ORACLE, Role.CONTROL, Role.FLOOR]
 
@@ -174,7 +176,11 @@ class _Planner:
     ) -> Planned:
         with blamed(defense.found.origin):
             spec = defense.spec.under(defense.options)
-        payload = {"victim": victim.job.id, "defense": defense.deciding}
+        payload = {
+            "format": TRIAL_FORMAT,
+            "victim": victim.job.id,
+            "defense": defense.deciding,
+        }
         key = identity("trial", payload)
         job = TrialJob(
             id=key,
@@ -184,8 +190,6 @@ class _Planner:
             metrics=self._metrics(spec),
             backdoored=attack.spec.plants_backdoor,
             instance=instance,
-            # Not the defense's options: variants of one defense share their random numbers.
-            seed=derive_seed("defense", victim.job.id, spec.name),
             split=self._split(seed),
             victim=victim.job.id,
         )

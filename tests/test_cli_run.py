@@ -202,7 +202,7 @@ def test_every_trial_records_what_it_was_measured_with(tiny_run):
         assert environment["processor"]
         assert "git_revision" in environment
         assert record["seconds"] > 0
-    assert trials(tiny_run.out)["fine_tuning", "170", 0]["backward_images"] == 4 * 120
+    assert trials(tiny_run.out)["fine_tuning", "170", 0]["backward_images"] == 8 * 120
 
 
 def test_the_same_command_again_runs_nothing(tiny_run, board):

@@ -205,11 +205,35 @@ def test_another_version_is_another_defense(tmp_path):
 
 
 def test_every_job_has_a_seed_of_its_own_and_variants_share_it():
-    made = plan(seeds=2)
-    seeds = {name_of(one): one.job.seed for one in made.jobs}
+    seeds = seeds_of(plan(seeds=2))
     assert len(set(seeds.values())) == len(seeds)
-    variant = {name_of(one): one.job.seed for one in plan("shake.scale=0.25", seeds=2).jobs}
-    assert variant == seeds
+    assert seeds_of(plan("shake.scale=0.25", seeds=2)) == seeds
+
+
+def seeds_of(made: Plan) -> dict[str, int]:
+    """Return the seeds, trials with the weights of their victims."""
+    jobs = {
+        name_of(one): one.job.model_copy(update={"artifact": one.needs})
+        if isinstance(one.job, TrialJob)
+        else one.job
+        for one in made.jobs
+    }
+    return {name: job.seed for name, job in jobs.items()}
+
+
+def test_a_defenses_seed_tells_of_the_attack_only_what_the_weights_tell():
+    """Else who knows the grid finds trigger and target by hashing all of them."""
+    grid = [
+        one.job
+        for target in ("0", "1")
+        for one in plan(f"attack.target={target}", seeds=2).trials
+        if one.facts["defense"] == "shake"
+    ]
+    assert len({job.victim for job in grid}) == len(grid) > 4
+    same = {job.model_copy(update={"artifact": "a" * 64}).seed for job in grid}
+    other = {job.model_copy(update={"artifact": "b" * 64}).seed for job in grid}
+    assert len(same) == len(other) == 1
+    assert same != other
 
 
 def test_all_trials_of_a_seed_share_the_split_and_the_places():
