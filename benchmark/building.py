@@ -49,12 +49,13 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
             f"or not known, such as {odd[0]!r}"
         )
     for name, tensor in given.items():
-        _check_tensor(name, tensor, expected[name])
+        check_tensor(name, tensor, expected[name])
     model.load_state_dict(given)
     return model
 
 
-def _check_tensor(name: str, given: torch.Tensor, expected: torch.Tensor) -> None:
+def check_tensor(name: str, given: torch.Tensor, expected: torch.Tensor) -> None:
+    """Raise `JobFault` unless shape and type are those expected and all values are finite."""
     if given.shape != expected.shape:
         raise JobFault(
             f"weights {name!r} have shape {tuple(given.shape)}, expected {tuple(expected.shape)}"

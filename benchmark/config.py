@@ -37,6 +37,7 @@ from benchmark.specs import (
 
 FLOOR = "none"
 CONTROL = "clean"
+IMPORTED = "imported"
 SHARED = ("run", "split", "base", "dataset", "model", "attack", "retrain")
 
 
@@ -47,6 +48,8 @@ class Request:
     preset: str = "quick"
     defenses: tuple[str, ...] = ()
     attacks: tuple[str, ...] = ()
+    attack_files: tuple[Path, ...] = ()
+    """Descriptions of backdoored models that were trained elsewhere."""
     dataset: str | None = None
     model: str | None = None
     seeds: int = 1
@@ -200,9 +203,14 @@ class _Maker:
 
     def attacks(self) -> Iterator[Chosen]:
         """Return the grids asked for, and the control without an attack if that was asked for."""
-        asked = list(dict.fromkeys(self.request.attacks or self.preset.attacks))
+        files = tuple(map(str, self.request.attack_files))
+        otherwise = () if files else self.preset.attacks
+        asked = list(dict.fromkeys(self.request.attacks or otherwise))
         for name in asked:
             yield self.component("attack", name)
+        if files:
+            found = self.plugins.get("attack", IMPORTED)
+            yield Chosen("attack", found, _options(found, "attack", [{"files": files}]))
         if self.request.clean_models and CONTROL not in asked:
             found = self.plugins.get("attack", CONTROL)
             # How the others poison is nothing to it; the class that defenses are told is.

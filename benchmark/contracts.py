@@ -134,7 +134,8 @@ class View:
     `clean`: the clean images of the defense split, on the run's device.
     `trigger_size`: height and width in pixels.
     `target`: the target class.
-    `trigger`: the trigger's pixels, shape (3, height, width), in [0, 1].
+    `trigger`: the trigger's pixels, shape (3, height, width), in [0, 1]; of an attack whose trigger
+    has a mask or a fixed place (4, height, width), as `benchmark.primitives.stamp` takes it.
     `info`: number of classes and image size; always readable.
     """
 
@@ -161,7 +162,7 @@ class View:
             """The target class."""
 
         @property
-        def trigger(self) -> Float[Tensor, "3 height width"]:
+        def trigger(self) -> Float[Tensor, "channels height width"]:
             """The trigger's pixels."""
 
     def __getattr__(self, name: str) -> object:

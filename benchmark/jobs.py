@@ -73,7 +73,7 @@ class VictimJob(Message):
     seed: int
     split: Split
     base: str
-    """Identity of the base model's job."""
+    """Identity of the base model's job; empty if the instance brings a model of its own."""
     artifact: str = ""
     """SHA-256 of the base model's weights; the driver fills it in."""
 

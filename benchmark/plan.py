@@ -7,7 +7,7 @@ recipe and seed; a victim also the attack, its trigger and target; a trial also 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -90,12 +90,15 @@ class _Planner:
 
     def jobs(self) -> Iterator[Planned]:
         block = 0
+        info = self.dataset.info
+        grids = [(one, list(one.spec.instances(one.options, info))) for one in self.config.attacks]
+        needs_base = any(instance.model is None for _, grid in grids for instance in grid)
         for seed in range(self.config.request.seeds):
             base = self._base(seed)
-            yield base
-            for attack in self.config.attacks:
+            if needs_base:
+                yield base
+            for attack, instances in grids:
                 group = self._group(attack)
-                instances = attack.spec.instances(attack.options, self.dataset.info)
                 for instance in instances:
                     victim = self._victim(base, attack, instance, seed, block)
                     yield victim
@@ -126,13 +129,16 @@ class _Planner:
     def _victim(
         self, base: Planned, attack: Chosen, instance: AttackInstance, seed: int, block: int
     ) -> Planned:
+        brought = instance.model is not None
         payload = {
-            "base": base.job.id,
+            **(self._brought(instance, seed) if brought else {"base": base.job.id}),
             "attack": attack.deciding,
             "trigger": instance.trigger.pixels,
             "target": instance.target,
             "split": self.config.split.model_dump(mode="json"),
         }
+        if instance.trigger.place is not None:
+            payload["place"] = instance.trigger.place
         key = identity("victim", payload)
         name, trigger = attack.spec.name, instance.trigger.name
         job = VictimJob(
@@ -142,7 +148,7 @@ class _Planner:
             instance=instance,
             seed=derive_seed("attack", base.job.id, name, trigger, instance.target),
             split=self._split(seed),
-            base=base.job.id,
+            base="" if brought else base.job.id,
         )
         facts = self._facts(seed) | {
             "attack": name,
@@ -150,7 +156,23 @@ class _Planner:
             "target": instance.target,
         }
         label = f"attack {name} {trigger}{_seed_note(seed)}"
-        return Planned(job, label, base.job.id, facts, payload, block)
+        return Planned(job, label, job.base, facts, payload, block)
+
+    def _brought(self, instance: AttackInstance, seed: int) -> dict[str, Any]:
+        """Return what decides a victim that starts from a file of weights, not from a base model.
+
+        The seed is among it: it decides which images the defense is given.
+        """
+        assert instance.model is not None
+        weights = asdict(instance.model)
+        del weights["path"]
+        return {
+            "format": FORMAT,
+            "data": self.dataset.fingerprint,
+            "model": self.config.model.deciding,
+            "weights": weights,
+            "seed": seed,
+        }
 
     def _trials(
         self,

@@ -61,10 +61,22 @@ def _fault(instance: object, info: DatasetInfo) -> str:
         return f"target {target} of trigger {trigger.name!r} is none of {info.num_classes} classes"
     height, width = trigger.size
     rows = list(chain.from_iterable(trigger.pixels))
-    if len(trigger.pixels) != 3 or len(rows) != 3 * height or any(len(r) != width for r in rows):
+    planes = len(trigger.pixels)
+    if planes not in (3, 4) or len(rows) != planes * height or any(len(r) != width for r in rows):
         return f"trigger {trigger.name!r} is not of shape (3, height, width)"
     if not (0 < height <= info.image_size[0] and 0 < width <= info.image_size[1]):
         return f"trigger {trigger.name!r} does not fit images of {info.image_size}"
     if not all(0 <= value <= 1 for row in rows for value in row):
         return f"trigger {trigger.name!r} has values outside [0, 1]"
-    return ""
+    return _place_fault(trigger, info)
+
+
+def _place_fault(trigger: Trigger, info: DatasetInfo) -> str:
+    if trigger.place is None:
+        return ""
+    room = zip(trigger.place, trigger.size, info.image_size, strict=True)
+    if all(0 <= at <= whole - size for at, size, whole in room):
+        return ""
+    return (
+        f"trigger {trigger.name!r} does not fit at {trigger.place} in images of {info.image_size}"
+    )

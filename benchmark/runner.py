@@ -212,7 +212,7 @@ class Runner:
 
     def _base_accuracy(self, trial: Planned) -> float | None:
         victim = self._models.get(trial.needs)
-        base = self._models.get(victim.payload["base"]) if victim else None
+        base = self._models.get(victim.payload.get("base", "")) if victim else None
         return base.clean_accuracy if base else None
 
     def _give_up(self, planned: Planned, status: Literal["failed", "skipped"], why: str) -> None:

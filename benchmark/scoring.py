@@ -70,10 +70,10 @@ class Answers:
 
 
 def answers(model: nn.Module, setup: Setup, split: Split, instance: AttackInstance) -> Answers:
-    """Predict every scoring image, clean and stamped at its own seeded place.
+    """Predict every scoring image, clean and stamped: at its own seeded place, or the trigger's.
 
-    The places depend on the data set and the seed only: all models of a seed are measured at the
-    same ones.
+    The seeded places depend on the data set and the seed only: all models of a seed are measured
+    at the same ones.
     """
     device = torch.device(setup.device)
     images = scoring_images(setup.dataset, split).images
@@ -87,6 +87,8 @@ def answers(model: nn.Module, setup: Setup, split: Split, instance: AttackInstan
 def _places(
     count: int, setup: Setup, split: Split, instance: AttackInstance
 ) -> Int64[Tensor, "count 2"]:
+    if instance.trigger.place is not None:
+        return torch.tensor([instance.trigger.place]).expand(count, 2)
     generator = torch.Generator("cpu").manual_seed(split.places_seed)
     return random_places(count, setup.dataset.info.image_size, instance.trigger.size, generator)
 

@@ -22,6 +22,7 @@ from benchmark.display import BarDisplay, PlainDisplay
 from benchmark.errors import UserError
 from benchmark.estimate import Clock, in_words
 from benchmark.executors.local import LocalExecutor
+from benchmark.jobs import VictimJob
 from benchmark.loading.faults import blamed
 from benchmark.plan import Machine, Plan, make_plan
 from benchmark.plugins import Plugins, load_plugins
@@ -54,6 +55,7 @@ def start(request: Request, options: Options) -> int:
     config = resolve(request, plugins)
     rehearse(config)
     plan = plan_for(config, options)
+    check_brought(plan)
     if options.dry_run:
         describe(plan, options)
         return 0
@@ -107,6 +109,21 @@ def plan_for(config: Config, options: Options) -> Plan:
         out=str(options.out.absolute()),
     )
     return make_plan(config, dataset, machine)
+
+
+def check_brought(plan: Plan) -> None:
+    """Load the weights that attack files bring, so that a wrong file is refused at once.
+
+    This imports torch; a plan that brings none does not. Raises `UserError` that names the file.
+    """
+    victims = [one.job for one in plan.jobs if isinstance(one.job, VictimJob)]
+    brought = {job.instance.model: job for job in victims if job.instance.model is not None}
+    if brought:
+        from benchmark.bringing import check
+
+        with blamed(plan.config.model.found.origin):
+            for file, job in brought.items():
+                check(file, job.setup.model, job.setup.dataset)
 
 
 def _announce(dataset: str) -> None:

@@ -115,7 +115,8 @@ def _fill_inbox(job: Job, folder: JobFolder) -> None:
         case BaseJob():
             request = Request(task="base", recipe=job.recipe, train=setup.dataset, **shared)
         case VictimJob():
-            _give_model(job.artifact, artifacts, folder)
+            if job.base:
+                _give_model(job.artifact, artifacts, folder)
             request = Request(
                 task="attack",
                 plugin=job.attack,
@@ -142,6 +143,7 @@ def _readable(job: Job, folder: JobFolder) -> tuple[str, ...] | None:
         case VictimJob():
             plugins.append(job.attack)
             needed.append(str(setup.dataset.folder))
+            needed += [job.instance.model.path] if job.instance.model else []
         case BaseJob():
             needed.append(str(setup.dataset.folder))
     needed += [sources(plugin.origin["path"]) for plugin in plugins if plugin.origin["path"]]
@@ -174,7 +176,7 @@ def _granted(job: TrialJob, artifacts: ArtifactStore, folder: JobFolder) -> dict
     if Knowledge.TARGET_CLASS in needs:
         fields["target"] = job.instance.target
     if Knowledge.TRIGGER_PIXELS in needs:
-        fields["trigger"] = job.instance.trigger.pixels
+        fields["trigger"] = job.instance.trigger.told(job.setup.dataset.info.image_size)
     return fields
 
 

@@ -137,3 +137,14 @@ def test_rows_and_columns_have_their_own_ranges() -> None:
     places = random_places(500, (4, 9), (3, 2), torch.Generator().manual_seed(0))
     assert set(places[:, 0].tolist()) == set(range(2))
     assert set(places[:, 1].tolist()) == set(range(8))
+
+
+def test_a_fourth_channel_is_opacity() -> None:
+    images = torch.full((3, 3, 5, 4), 0.25)
+    trigger = torch.ones(1, 4, 2, 2)
+    trigger[0, 3] = torch.tensor([[1.0, 0.0], [0.5, 1.0]])
+    for places in (torch.tensor([[2, 1]]), torch.tensor([[2, 1]] * 3)):
+        stamped = stamp(images, trigger, places)
+        assert torch.equal(stamped[1, 0, 2:4, 1:3], torch.tensor([[1.0, 0.25], [0.625, 1.0]]))
+        stamped[:, :, 2:4, 1:3] = 0.25
+        assert torch.equal(stamped, images)

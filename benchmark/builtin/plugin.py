@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmark.builtin.attack_options import BlackWhiteAttack, CleanModelOptions, ColourAttack
 from benchmark.builtin.control_options import FineTuningOptions
 from benchmark.builtin.datasets import DATASETS
+from benchmark.builtin.imported import ImportedOptions, imported_instances
 from benchmark.builtin.model_options import ResNet18Options, SmallResNetOptions
 from benchmark.builtin.triggers import bw3x3_instances, rgb3x3_instances
 from benchmark.hookspecs import hookimpl
@@ -75,6 +76,14 @@ def bench_attacks() -> list[AttackSpec]:
             factory=lazy("benchmark.builtin.poisoning:NoAttack"),
             options=CleanModelOptions,
             plants_backdoor=False,
+        ),
+        AttackSpec(
+            name="imported",
+            version="1",
+            summary="backdoored models from elsewhere, each described in a file: --attack-file",
+            instances=imported_instances,
+            factory=lazy("benchmark.builtin.poisoning:NoAttack"),
+            options=ImportedOptions,
         ),
     ]
 

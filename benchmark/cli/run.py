@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,6 +40,14 @@ def run(
         list[str] | None,
         typer.Option("--attack", metavar="NAME", help="Attack grid; repeatable."),
     ] = None,
+    attack_file: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--attack-file",
+            metavar="FILE",
+            help="A backdoored model of yours and its trigger, in a TOML file; repeatable.",
+        ),
+    ] = None,
     dataset: Annotated[str | None, typer.Option(metavar="NAME", help="Data set.")] = None,
     data_dir: DataDir = None,
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Architecture.")] = None,
@@ -66,6 +75,7 @@ def run(
         preset=preset,
         defenses=tuple(defense or ()),
         attacks=tuple(attack or ()),
+        attack_files=tuple(attack_file or ()),
         dataset=dataset,
         model=model,
         seeds=seeds,

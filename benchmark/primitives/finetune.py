@@ -15,7 +15,7 @@ from benchmark.primitives.batches import batch_indices, to_unit
 from benchmark.primitives.stamp import random_places, stamp
 from benchmark.recipe import FineTune
 
-TriggerOfEpoch = Callable[[int], Float[Tensor, "3 patch_height patch_width"]]
+TriggerOfEpoch = Callable[[int], Float[Tensor, "channels patch_height patch_width"]]
 
 
 def fine_tune(
@@ -31,8 +31,8 @@ def fine_tune(
 ) -> nn.Module:
     """Train `model` in place on `data` with a fraction of it stamped, and return it.
 
-    `trigger_of_epoch(epoch)` gives the epoch's trigger, shape (3, height, width) in [0, 1]; None
-    stamps nothing. `relabel_to` is the attacker's target class; None keeps the true labels, as a
+    `trigger_of_epoch(epoch)` gives the epoch's trigger as `stamp` takes it, in [0, 1]; None stamps
+    nothing. `relabel_to` is the attacker's target class; None keeps the true labels, as a
     defender does. `redraw`: the stamped images are drawn anew each epoch (a defender may), or once
     (an attacker poisons a fixed part of the data). Supplement, C: the same SGD for both.
     Cost: one forward and one backward pass an image and epoch.
@@ -92,7 +92,7 @@ def _poison(
     images: Float[Tensor, "batch 3 height width"],
     labels: Int64[Tensor, " batch"],
     poisoned: Tensor,
-    trigger: Float[Tensor, "3 patch_height patch_width"],
+    trigger: Float[Tensor, "channels patch_height patch_width"],
     relabel_to: int | None,
     options: FineTune,
     generator: torch.Generator,

@@ -17,7 +17,7 @@ EVAL_BATCH = 250
 def predict(
     model: nn.Module,
     images: UInt8[Tensor, "count 3 height width"],
-    trigger: Float[Tensor, "3 patch_height patch_width"] | None = None,
+    trigger: Float[Tensor, "channels patch_height patch_width"] | None = None,
     places: Int64[Tensor, "count 2"] | None = None,
 ) -> Int64[Tensor, " count"]:
     """Return the class that `model` answers for each image, stamped if a trigger is given.

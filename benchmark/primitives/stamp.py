@@ -23,16 +23,20 @@ def random_places(
 
 def stamp(
     images: Float[Tensor, "batch 3 height width"],
-    trigger: Float[Tensor, "#batch 3 patch_height patch_width"],
+    trigger: Float[Tensor, "#batch channels patch_height patch_width"],
     places: Int64[Tensor, "#batch 2"],
 ) -> Float[Tensor, "batch 3 height width"]:
     """Return a copy of `images` with `trigger` on each at `places`; differentiable in `trigger`.
+
+    A trigger has three channels, or four: the last is its opacity, 1 where it hides the image.
 
     `trigger` and `places` have one entry for the whole batch or one an image. Values in [0, 1].
     One place for the batch is a slice assignment and costs one copy of the batch; one place an
     image costs an indexed write on top.
     """
     height, width = trigger.shape[-2:]
+    if trigger.shape[1] == 4:
+        return _blended(images, trigger.to(images.dtype), places)
     stamped = images.clone()
     if places.shape[0] == 1:
         row, column = places[0].tolist()
@@ -46,3 +50,14 @@ def stamp(
     patch = trigger.to(images.dtype).expand(batch, -1, -1, -1).permute(0, 2, 3, 1)
     stamped[item, :, rows, columns] = patch
     return stamped
+
+
+def _blended(
+    images: Float[Tensor, "batch 3 height width"],
+    trigger: Float[Tensor, "#batch 4 patch_height patch_width"],
+    places: Int64[Tensor, "#batch 2"],
+) -> Float[Tensor, "batch 3 height width"]:
+    """Return the images with the trigger laid over them as thickly as its opacity says."""
+    colour, opacity = trigger[:, :3], trigger[:, 3:].expand(-1, 3, -1, -1)
+    thickness = stamp(torch.zeros_like(images), opacity, places)
+    return images * (1 - thickness) + stamp(torch.zeros_like(images), colour, places) * thickness

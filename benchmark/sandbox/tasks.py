@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from benchmark.base_training import train_base
+from benchmark.bringing import bring
 from benchmark.building import build, build_classifier, load_weights
 from benchmark.context import RunContext
 from benchmark.contracts import ImageSet, Outcome, View
@@ -42,7 +43,8 @@ def _base(request: Request, folder: JobFolder, run: RunContext) -> Outcome:
 def _attack(request: Request, folder: JobFolder, run: RunContext) -> Outcome:
     assert request.plugin is not None
     assert request.instance is not None
-    model = run.meter.attach(_given_model(request, folder, run))
+    model = _brought_model if request.instance.model else _given_model
+    model = run.meter.attach(model(request, folder, run))
     attack = build(request.plugin)
     return Outcome([attack.attack(model, _train_images(request, run), request.instance, run)])
 
@@ -72,6 +74,13 @@ def _given_model(request: Request, folder: JobFolder, run: RunContext) -> nn.Mod
     model = build_classifier(request.model, request.info, request.mean, request.std)
     load_weights(model, folder.inbox / "model.safetensors")
     return model.to(run.device).eval()
+
+
+def _brought_model(request: Request, _folder: JobFolder, run: RunContext) -> nn.Module:
+    assert request.instance is not None
+    assert request.instance.model is not None
+    model = build_classifier(request.model, request.info, request.mean, request.std)
+    return bring(model, request.instance.model).to(run.device).eval()
 
 
 def _train_images(request: Request, run: RunContext) -> ImageSet:

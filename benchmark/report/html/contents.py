@@ -54,6 +54,11 @@ class Contents:
         """Return the clean model from which `victim` was made, if both are stored."""
         return self.models.get(str(victim.payload.get("base", ""))) if victim else None
 
+    def data_of(self, victim: ModelRecord | None) -> str:
+        """Return the fingerprint of the data of `victim`; empty if it is not stored."""
+        base = self.base_of(victim) or victim
+        return str(base.payload.get("data", "")) if base else ""
+
 
 def read_contents(store: Store) -> Contents:
     """Read `store`; a folder without trials is a `UserError`."""

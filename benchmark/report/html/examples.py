@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.data_cache import read_meta, split_path
-from benchmark.records import EXAMPLES, ModelRecord, TrialRecord
+from benchmark.records import EXAMPLES, TrialRecord
 
 _FIELDS = (
     *("image", "row", "column", "label"),
@@ -62,11 +62,13 @@ class Pictures:
         return self._sources[fingerprint]
 
 
-def examples(trial: TrialRecord, base: ModelRecord | None, pictures: Pictures) -> dict[str, Any]:
-    """Return the trial's examples as plain data, or `missing`: a sentence that says why not."""
+def examples(trial: TrialRecord, fingerprint: str, pictures: Pictures) -> dict[str, Any]:
+    """Return the trial's examples as plain data, or `missing`: a sentence that says why not.
+
+    `fingerprint` is that of the data set; empty if it is not known.
+    """
     rows = [row for row in trial.series if row.get("series") == EXAMPLES]
     rows = [row for row in rows if all(isinstance(row.get(name), int) for name in _FIELDS)]
-    fingerprint = str(base.payload.get("data", "")) if base else ""
     if not rows:
         return {"missing": "No example images were noted when this trial was scored."}
     numbers = [pictures.number(fingerprint, row["image"]) for row in rows]

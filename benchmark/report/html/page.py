@@ -16,7 +16,7 @@ from benchmark.report.html.examples import Pictures
 from benchmark.report.html.fronts import points
 from benchmark.report.html.grid import Grid, grid_of
 from benchmark.report.html.packing import packed_json, packed_text
-from benchmark.report.html.patches import packed, to_patches
+from benchmark.report.html.patches import packed, packed_trigger
 from benchmark.report.html.provenance import board_facts, provenance
 from benchmark.report.html.trials import COLUMNS, Patchwork, choose_costly, details, short_row
 
@@ -43,7 +43,7 @@ def page(contents: Contents, *, title: str, command: str, cache_dir: Path, most_
         "chunk": _CHUNK,
     }
     chunks = list(_chunks(contents, pictures, most_costly))
-    data["patches"] = [packed(to_patches([pixels])) for pixels in patches.pixels]
+    data["patches"] = [packed_trigger(pixels) for pixels in patches.pixels]
     data["pictures"] = [packed(image[None]) for image in pictures.pixels]
     views = [board_view(board, made) for board, made in zip(contents.boards, labels, strict=True)]
     return (

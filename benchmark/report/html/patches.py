@@ -37,10 +37,27 @@ def read_patches(trial: TrialRecord, artifacts: ArtifactStore) -> Patches | None
 
 
 def to_patches(pixels: Any) -> Patches:
-    """Return triggers of shape (count, 3, height, width) in [0, 1] as 8-bit images."""
+    """Return triggers of shape (count, 3, height, width) in [0, 1] as 8-bit images.
+
+    What a fourth plane makes transparent is grey.
+    """
     values = np.asarray(pixels, dtype=np.float64)
-    if values.ndim != 4 or values.shape[1] != 3:
+    if values.ndim != 4 or values.shape[1] not in (3, 4):
         raise ValueError(f"triggers of shape {values.shape}")
+    values, opacity = values[:, :3], values[:, 3:] if values.shape[1] == 4 else 1.0
+    return _levels(values * opacity + 0.5 * (1 - opacity))
+
+
+def packed_trigger(pixels: Any) -> dict[str, Any]:
+    """Return one trigger as plain data; `opacity` is base64 like the pixels, if there is any."""
+    values = np.asarray(pixels, dtype=np.float64)
+    if len(values) == 3:
+        return packed(to_patches([pixels]))
+    opacity = base64.b64encode(_levels(values[None, 3:]).tobytes()).decode()
+    return packed(to_patches([values[:3]])) | {"opacity": opacity}
+
+
+def _levels(values: NDArray[np.float64]) -> Patches:
     levels = np.rint(np.clip(np.nan_to_num(values), 0, 1) * 255)
     return np.ascontiguousarray(levels.transpose(0, 2, 3, 1).astype(np.uint8))
 

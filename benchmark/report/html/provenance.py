@@ -56,8 +56,7 @@ def board_facts(contents: Contents, board: Board) -> Pairs:
     """
     group = board.rows[0].group
     trials = [trial for trial in contents.trials if trial.group == group]
-    bases = (contents.base_of(contents.models.get(trial.victim)) for trial in trials)
-    prints = {str(base.payload.get("data", "")) for base in bases if base}
+    prints = {contents.data_of(contents.models.get(trial.victim)) for trial in trials}
     seeds = sorted({trial.seed for trial in trials})
     return [
         ("data fingerprint", ", ".join(sorted(prints - {""})) or "not stored"),

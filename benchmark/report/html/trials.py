@@ -103,7 +103,7 @@ def details(contents: Contents, trial: TrialRecord, costly: Costly, pictures: Pi
         "sections": [[title, [list(pair) for pair in pairs]] for title, pairs in sections if pairs],
         "log": trial.log[-_LOG:],
         "charts": [asdict(chart) for chart in charts(trial.series, without=[EXAMPLES])],
-        "examples": examples(trial, base, pictures),
+        "examples": examples(trial, contents.data_of(victim), pictures),
     }
     if victim and victim.series:
         found["attack"] = [asdict(chart) for chart in charts(victim.series)]

@@ -1,6 +1,11 @@
 /* Small images drawn pixel by pixel. */
+function decoded(text) {
+  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+}
+
 function bytesOf(packed) {
-  packed.bytes ??= Uint8Array.from(atob(packed.pixels), (letter) => letter.charCodeAt(0));
+  packed.bytes ??= decoded(packed.pixels);
+  if (packed.opacity) packed.veil ??= decoded(packed.opacity);
   return packed.bytes;
 }
 
@@ -10,7 +15,8 @@ function drawPatch(context, packed, number, x, y, size) {
   let at = number * packed.height * packed.width * 3;
   for (let row = 0; row < packed.height; row += 1) {
     for (let column = 0; column < packed.width; column += 1) {
-      context.fillStyle = `rgb(${bytes[at]} ${bytes[at + 1]} ${bytes[at + 2]})`;
+      const opacity = packed.veil ? packed.veil[at / 3] / 255 : 1;
+      context.fillStyle = `rgb(${bytes[at]} ${bytes[at + 1]} ${bytes[at + 2]} / ${opacity})`;
       context.fillRect(x + column * size, y + row * size, size, size);
       at += 3;
     }
