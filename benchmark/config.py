@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from benchmark.specs import (
 FLOOR = "none"
 CONTROL = "clean"
 IMPORTED = "imported"
+TITLE = "title"
 SHARED = ("run", "split", "base", "dataset", "model", "attack", "retrain")
 
 
@@ -127,6 +128,10 @@ class Config:
             for key, value in self.request.sets.items()
             if key.partition(".")[0] in SHARED and not key.startswith(("run.", "retrain."))
         }
+        data_dir = self.request.data_dir
+        if data_dir and self.dataset.spec.look and TITLE in option_keys(self.dataset.spec.options):
+            # What is called `files` is a user's own, and two of them must not look the same.
+            shared = {f"dataset.{TITLE}": data_dir.absolute().stem, **shared}
         return ", ".join([self.preset.name, *(f"{key}={value}" for key, value in shared.items())])
 
 
@@ -199,7 +204,11 @@ class _Maker:
             self._preset_layer(kind, spec),
             layer(self.request.sets, kind),
         ]
-        return Chosen(kind, found, _options(found, kind, layers))
+        options = _options(found, kind, layers)
+        if isinstance(spec, DatasetSpec):
+            with blamed(found.origin):
+                found = replace(found, spec=spec.under(options, self.request.data_dir))
+        return Chosen(kind, found, options)
 
     def attacks(self) -> Iterator[Chosen]:
         """Return the grids asked for, and the control without an attack if that was asked for."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
@@ -134,6 +135,13 @@ class DatasetSpec:
     factory: Callable[[Any], DatasetSource]
     options: type[BaseModel] = Options
     paper: str | None = None
+    look: Callable[[Any, Path | None], DatasetInfo] | None = None
+    """Says, from the options and the folder of `--data-dir`, what `info` is, where only the files
+    know. It answers at planning time, so it must not import torch."""
+
+    def under(self, options: Any, data_dir: Path | None) -> DatasetSpec:
+        """Return the spec with what it holds under `options`, in `data_dir`."""
+        return self if self.look is None else replace(self, info=self.look(options, data_dir))
 
 
 @dataclass(frozen=True)

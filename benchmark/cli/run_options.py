@@ -40,7 +40,7 @@ def _finite(seconds: float) -> float:
 
 
 DataDir = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Folder with the data set's files.")
+    Path | None, typer.Option(metavar="DIR", help="Folder or file with the data set.")
 ]
 Seeds = Annotated[int, typer.Option(min=1, max=10_000, help="Independent victims of each attack.")]
 Sets = Annotated[

@@ -157,7 +157,8 @@ def _with_torch(check: _Check, case: TinyCase | None) -> None:
         case "dataset":
             from benchmark.kit.rules.dataset import judge_dataset
 
-            judge_dataset(check.spec, made, check.options, check.asked.data_dir, root, book)
+            spec = check.spec.under(check.options, check.asked.data_dir)
+            judge_dataset(spec, made, check.options, check.asked.data_dir, root, book)
         case "model":
             from benchmark.kit.rules.model import judge_model
 

@@ -77,6 +77,7 @@ def _own_checks(spec: Spec) -> Iterable[tuple[bool, str]]:
         yield not _members(spec.reads, Output), "reads must be a frozenset of Output"
     if isinstance(spec, DatasetSpec):
         yield not isinstance(spec.info, DatasetInfo), "info must be a DatasetInfo"
+        yield not (spec.look is None or callable(spec.look)), "look must be callable or None"
 
 
 def _text(value: object) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from benchmark.builtin.datasets.cifar import Cifar
 from benchmark.builtin.datasets.cifar_layout import CIFAR10, CIFAR100, CifarLayout
 from benchmark.builtin.datasets.digits import Digits, DigitsOptions
+from benchmark.builtin.datasets.own.options import FilesOptions
+from benchmark.builtin.datasets.own.source import Files, look
 from benchmark.specs import DatasetSpec
 from benchmark.types import DatasetInfo
 
@@ -29,6 +31,15 @@ DATASETS: list[DatasetSpec] = [
         factory=Digits,
         options=DigitsOptions,
         paper="https://arxiv.org/abs/1505.07818",
+    ),
+    DatasetSpec(
+        name="files",
+        version="1",
+        summary="your own images, from --data-dir: class folders, an .npz file, or parquet files",
+        info=DatasetInfo(num_classes=0, image_size=(0, 0)),
+        factory=Files,
+        options=FilesOptions,
+        look=look,
     ),
     _cifar(CIFAR10, "CIFAR-10: downloaded, or from --data-dir (official archive or parquet)"),
     _cifar(CIFAR100, "CIFAR-100: downloaded, or from --data-dir (official archive or parquet)"),
