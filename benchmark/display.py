@@ -117,6 +117,11 @@ class PlainDisplay:
         self._remaining.finish(planned, None)
         self._line(f"{planned.label}: not run: {reason}")
 
+    def lost(self, planned: Planned, reason: str, times: int) -> None:
+        """Print that a job is started again."""
+        self._remaining.started.pop(planned.job.id, None)
+        self._line(f"{planned.label}: {reason}; it is started again ({times})")
+
     def tick(self) -> None:
         """Do nothing: lines come when there is something to say."""
 
@@ -160,9 +165,17 @@ class BarDisplay(PlainDisplay):
 
     def finished(self, planned: Planned, report: Report) -> None:
         """Replace the job's bar by its line."""
+        self._remove_bar(planned)
+        super().finished(planned, report)
+
+    def lost(self, planned: Planned, reason: str, times: int) -> None:
+        """Replace the job's bar by a line."""
+        self._remove_bar(planned)
+        super().lost(planned, reason, times)
+
+    def _remove_bar(self, planned: Planned) -> None:
         bar, _ = self._jobs.pop(planned.job.id)
         self._bars.remove_task(bar)
-        super().finished(planned, report)
 
     def tick(self) -> None:
         """Read how far the running jobs are."""

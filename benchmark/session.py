@@ -23,13 +23,15 @@ from benchmark.errors import UserError
 from benchmark.estimate import Clock, in_words
 from benchmark.executors.local import LocalExecutor
 from benchmark.jobs import VictimJob
+from benchmark.keeping import Keeper
 from benchmark.loading.faults import blamed
+from benchmark.missing import Rerun, missing_jobs, will_skip
 from benchmark.plan import Machine, Plan, make_plan
 from benchmark.plugins import Plugins, load_plugins
 from benchmark.rehearsal import rehearse
 from benchmark.report.escape import printable
 from benchmark.report.leaderboard import print_leaderboard
-from benchmark.runner import Rerun, Runner, Tally, missing_jobs, will_skip
+from benchmark.runner import Runner, Tally
 from benchmark.store import Store
 
 
@@ -42,6 +44,8 @@ class Options:
     device: str
     workers: int | None
     timeout_s: float
+    retries: int
+    """How often a job that went down with its worker is started again."""
     rerun: Rerun
     dry_run: bool
 
@@ -160,12 +164,13 @@ def run_missing(plan: Plan, store: Store, options: Options, messages: Console) -
     with store.work_folder() as work, display, _terminable():
         runner = Runner(
             plan,
-            store,
-            LocalExecutor(plan.machine.workers),
+            Keeper(store, f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"),
+            LocalExecutor(plan.machine.workers, base_alone=plan.machine.device == "cpu"),
             display,
             work,
-            f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+            clock,
             options.rerun,
+            options.retries,
         )
         try:
             tally = runner.run()

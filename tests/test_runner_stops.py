@@ -219,6 +219,45 @@ def test_ctrl_c_while_data_is_prepared_is_one_line(command, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+# Workers that are killed: nobody's fault, so the job is started again
+
+
+def kill_the_worker(command, process):
+    """Kill the worker of a run with one as soon as it carries out a job; return its number."""
+    wait_for(lambda: list(command.temporary.glob("bench-run-*/job-*/outbox/progress.json")))
+    for child in psutil.Process(process.pid).children():
+        if any("spawn_main" in word for word in child.cmdline()):
+            child.kill()
+            return child.pid
+    raise AssertionError("no worker")
+
+
+def test_a_job_whose_worker_is_killed_is_started_again(tiny_run, tmp_path):
+    command, out = tiny_run.command, tiny_run.copy(tmp_path / "results")
+    asked = ["--defense", "rattle", "--workers", 1, "--retries", 1]
+    sets = {"attack__triggers": "170", "rattle__seconds": 2}
+    process = command.start(*command.tiny(out, *asked, **sets))
+    first = kill_the_worker(command, process)
+    death = "rattle on bw3x3 170: the worker process died (killed, or out of memory)"
+    assert lines_until(process, death)[-1].endswith("; it is started again (1)\n")
+    wait_for(lambda: not psutil.pid_exists(first))
+    shutil.rmtree(next(command.temporary.glob("bench-run-*/job-*")))  # it was left behind
+    assert kill_the_worker(command, process) != first
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "the worker process died (killed, or out of memory), 2 times" in said
+    failed = [one for one in trials(out).values() if one["status"] == "failed"]
+    assert [one["defense"] for one in failed] == ["rattle"]
+
+    process = command.start(*command.tiny(out, *asked, **sets))
+    kill_the_worker(command, process)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert "1 trials done, 3 there already" in said
+    assert command.nothing_left()
+    assert list(command.temporary.iterdir()) == []
+
+
 # Failed trials, and jobs on which others wait
 
 

@@ -18,6 +18,7 @@ from benchmark.cli.run_options import (
     Out,
     PluginFiles,
     Rerun,
+    Retries,
     Seeds,
     Sets,
     Timeout,
@@ -62,6 +63,7 @@ def run(
     workers: Workers = None,
     device: Device = DeviceName.auto,
     timeout: Timeout = DAY,
+    retries: Retries = 2,
     out: Out = RESULTS,
     rerun: Rerun = Again.failed,
     dry_run: DryRun = False,
@@ -89,6 +91,7 @@ def run(
         device=device,
         workers=workers,
         timeout=timeout,
+        retries=retries,
         rerun=rerun,
         dry_run=dry_run,
     )

@@ -57,6 +57,12 @@ Workers = Annotated[
     typer.Option(min=1, max=1024, help="Jobs at once. Default: cores, or 1 on a GPU."),
 ]
 Device = Annotated[DeviceName, typer.Option(help="Where to compute.")]
+Retries = Annotated[
+    int,
+    typer.Option(
+        min=0, max=100, help="How often a job whose worker or machine died is started again."
+    ),
+]
 Timeout = Annotated[
     float,
     typer.Option(
@@ -75,6 +81,7 @@ def session_options(
     device: DeviceName,
     workers: int | None,
     timeout: float,
+    retries: int,
     rerun: Again,
     dry_run: bool,
 ) -> Options:
@@ -87,6 +94,7 @@ def session_options(
         device=device.value,
         workers=workers,
         timeout_s=timeout,
+        retries=retries,
         rerun=rerun.value,
         dry_run=dry_run,
     )

@@ -11,14 +11,16 @@ Perform = Callable[[str, str], str]
 
 
 class WorkerLost(Exception):
-    """The process that carried out a job died under it."""
+    """The process or the machine that carried out a job died under it: nobody's fault."""
 
 
 class Executor(Protocol):
     """Runs jobs in processes of their own."""
 
     slots: int
-    """How many jobs run at once."""
+    """How many jobs run at once; may change while they run."""
+    base_alone: bool
+    """Whether a base model, which takes every core of a machine, would share it with other jobs."""
 
     def submit(self, job: str, progress: str) -> Future[str]:
         """Start a job; the future gives its report, or raises `WorkerLost`."""

@@ -19,8 +19,8 @@ from benchmark.executors import WorkerLost
 class LocalExecutor:
     """One single-process pool a slot, so that a worker that dies takes no other job with it."""
 
-    def __init__(self, slots: int) -> None:
-        self.slots = slots
+    def __init__(self, slots: int, *, base_alone: bool) -> None:
+        self.slots, self.base_alone = slots, base_alone
         self._idle: list[ProcessPoolExecutor] = []
         self._all: list[ProcessPoolExecutor] = []
         self._lock = threading.Lock()

@@ -25,11 +25,11 @@ from typing import Any, TypeVar
 from benchmark.config import Request, resolve
 from benchmark.data import PreparedDataset, prepare
 from benchmark.jobs import TrialJob
+from benchmark.missing import missing_jobs
 from benchmark.plan import Machine, Plan, make_plan, trial_record
 from benchmark.plugins import load_plugins
 from benchmark.records import ModelRecord, TrialRecord
 from benchmark.report.leaderboard import leaderboard
-from benchmark.runner import missing_jobs
 from benchmark.store import Store, ledger, rows
 from benchmark.store.codec import encode
 from benchmark.store.layout import MODEL, TRIAL

@@ -1,0 +1,88 @@
+"""Reports of jobs → records in the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmark.environment import software
+from benchmark.jobs import BaseJob, Report, TrialJob
+from benchmark.plan import Planned, trial_record
+from benchmark.records import ModelRecord
+from benchmark.store import Store
+
+
+@dataclass
+class Keeper:
+    """Writes what became of each job, one transaction a job, and knows the models of the run."""
+
+    store: Store
+    run_id: str
+    models: dict[str, ModelRecord] = field(default_factory=dict)
+    """Identity → the models that are there, those that failed among them."""
+
+    def keep(self, planned: Planned, report: Report) -> None:
+        """Store a report."""
+        if isinstance(planned.job, TrialJob):
+            self._keep_trial(planned, report)
+        else:
+            self._keep_model(planned, report)
+
+    def _keep_model(self, planned: Planned, report: Report) -> None:
+        job = planned.job
+        record = ModelRecord(
+            id=job.id,
+            kind="base" if isinstance(job, BaseJob) else "victim",
+            status=report.status,
+            error=report.error,
+            artifact=report.artifacts[0] if report.artifacts else "",
+            clean_accuracy=report.before.get("clean_accuracy"),
+            asr=report.before.get("asr"),
+            seconds=report.cost.seconds,
+            peak_memory_mib=report.cost.peak_memory_mib,
+            payload=planned.payload,
+            environment=software() | report.environment,
+            log=report.log,
+            series=report.series,
+            **planned.facts,
+        )
+        self.store.put_model(record)
+        self.models[job.id] = record
+
+    def _keep_trial(self, planned: Planned, report: Report) -> None:
+        job = planned.job
+        assert isinstance(job, TrialJob)
+        # The file's name alone: exported rows travel, and a folder is nobody's business.
+        plugin = job.defense.origin | {"path": Path(job.defense.origin["path"]).name}
+        record = trial_record(
+            planned,
+            status=report.status,
+            error=report.error,
+            base_clean_accuracy=self._base_accuracy(planned),
+            asr_before=report.before.get("asr"),
+            clean_accuracy_before=report.before.get("clean_accuracy"),
+            robust_accuracy_before=report.before.get("robust_accuracy"),
+            metrics=report.metrics,
+            spread=report.spread,
+            repeats=max(1, len(report.artifacts)),
+            empty=report.empty,
+            recovered_target=report.recovered_target,
+            artifacts=report.artifacts,
+            triggers_artifact=report.triggers_artifact,
+            seconds=report.cost.seconds,
+            peak_memory_mib=report.cost.peak_memory_mib,
+            forward_images=report.cost.forward_images,
+            backward_images=report.cost.backward_images,
+            environment=software() | report.environment | {"plugin": plugin},
+            log=report.log,
+            series=report.series,
+            run=self.run_id,
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        self.store.put_trial(record)
+
+    def _base_accuracy(self, trial: Planned) -> float | None:
+        victim = self.models.get(trial.needs)
+        base = self.models.get(victim.payload.get("base", "")) if victim else None
+        return base.clean_accuracy if base else None

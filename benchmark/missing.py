@@ -1,0 +1,76 @@
+"""Which jobs of a plan are still to be done, and which are known not to run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterable
+from typing import Literal
+
+from benchmark.plan import Plan, Planned
+from benchmark.records import ModelRecord
+from benchmark.store import ArtifactStore, Store
+from benchmark.types import Role
+
+Rerun = Literal["never", "failed", "always"]
+
+
+def obstacle(
+    planned: Planned, model: ModelRecord | None
+) -> tuple[Literal["failed", "skipped"], str] | None:
+    """Return why a job cannot run on its model, if so."""
+    if model is None:
+        return None
+    if model.status == "failed":
+        what = "base model" if model.kind == "base" else "attack"
+        return "failed", f"the {what} failed: {model.error}"
+    least = planned.facts.get("min_asr")
+    took = model.asr is None or least is None or model.asr >= least
+    if not took and planned.facts.get("role") != Role.FLOOR:
+        return "skipped", f"the attack did not take: ASR {model.asr:.3f} is below {least:g}"
+    return None
+
+
+def missing_jobs(plan: Plan, store: Store, rerun: Rerun) -> set[str]:
+    """Return the identities of the jobs to run: missing trials, and the models that they need.
+
+    A trial whose attack did not take needs nothing; a model whose artifact is gone is made again.
+    """
+    statuses = store.statuses(planned.job.id for planned in plan.trials)
+    needed = {
+        planned.job.id for planned in plan.trials if _wanted(statuses.get(planned.job.id), rerun)
+    }
+    artifacts = ArtifactStore(store.out)
+    for planned in reversed(plan.jobs):  # trials stand behind their victim, victims behind bases
+        if planned.job.id in needed and planned.needs and planned.needs not in needed:
+            model = store.model(planned.needs)
+            if rerun == "always" or not _usable(model, artifacts, rerun):
+                needed.add(planned.needs)
+    return needed
+
+
+def _wanted(status: str | None, rerun: Rerun) -> bool:
+    if rerun == "always" or status is None:
+        return True
+    return rerun == "failed" and status == "failed"
+
+
+def _usable(model: ModelRecord | None, artifacts: ArtifactStore, rerun: Rerun) -> bool:
+    if model is None:
+        return False
+    if model.status == "failed":
+        return rerun == "never"
+    return artifacts.verify(model.artifact)
+
+
+def will_skip(plan: Plan, store: Store, needed: Iterable[str]) -> Counter[str]:
+    """Return the reasons for which trials are already known not to run, with their numbers."""
+    reasons: Counter[str] = Counter()
+    wanted = set(needed)
+    for planned in plan.trials:
+        if planned.job.id in wanted and planned.needs not in wanted:
+            with contextlib.suppress(KeyError):
+                found = obstacle(planned, store.model(planned.needs))
+                if found:
+                    reasons[found[1]] += 1
+    return reasons
