@@ -39,6 +39,8 @@ class Machine:
     memory_mib: int
     timeout_s: float | None
     out: str
+    gpus: tuple[str, ...] = ()
+    """The GPUs that workers share, as `CUDA_VISIBLE_DEVICES` names them."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from benchmark.config import Config, Request, resolve
 from benchmark.data import prepare
+from benchmark.devices import find_devices, jobs_at_once, usable_cores
 from benchmark.display import BarDisplay, PlainDisplay
 from benchmark.errors import UserError
 from benchmark.estimate import Clock, in_words
@@ -43,6 +44,8 @@ class Options:
     plugin_files: Sequence[Path]
     device: str
     workers: int | None
+    gpus_per_trial: float | None
+    """Part of a GPU that a job takes; None: `workers` decides."""
     timeout_s: float
     retries: int
     """How often a job that went down with its worker is started again."""
@@ -93,7 +96,6 @@ def cache_dir() -> Path:
 def plan_for(config: Config, options: Options) -> Plan:
     """Return the jobs of a resolved request on this machine; its data set is prepared for that."""
     chosen = config.dataset
-    device = _device(options.device)
     with blamed(chosen.found.origin):
         dataset = prepare(
             chosen.spec,
@@ -102,17 +104,20 @@ def plan_for(config: Config, options: Options) -> Plan:
             cache_dir(),
             lambda: _announce(chosen.spec.name),
         )
-    cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else 0
-    cores = cores or psutil.cpu_count() or 1
-    machine = Machine(
-        device=device,
-        workers=options.workers or (1 if device != "cpu" else cores),
+    return make_plan(config, dataset, _machine(options))
+
+
+def _machine(options: Options) -> Machine:
+    devices, cores = find_devices(options.device), usable_cores()
+    return Machine(
+        device=devices.kind,
+        workers=jobs_at_once(devices, cores, options.workers, options.gpus_per_trial),
         cores=cores,
         memory_mib=psutil.virtual_memory().total // 2**20,
         timeout_s=options.timeout_s,
         out=str(options.out.absolute()),
+        gpus=devices.gpus,
     )
-    return make_plan(config, dataset, machine)
 
 
 def check_brought(plan: Plan) -> None:
@@ -137,20 +142,6 @@ def _announce(dataset: str) -> None:
         _say(console, f"preparing the data set {dataset} …")
 
 
-def _device(wanted: str) -> str:
-    """Resolve `auto`; torch is asked only where there may be a GPU at all."""
-    may_be = Path("/proc/driver/nvidia").exists() or Path("/dev/dxg").exists() or os.name == "nt"
-    if wanted == "cpu" or (wanted == "auto" and not may_be):
-        return "cpu"
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    if wanted == "cuda":
-        raise UserError("--device cuda: torch finds no CUDA device", "try --device cpu")
-    return "cpu"
-
-
 def run_missing(plan: Plan, store: Store, options: Options, messages: Console) -> int:
     """Run what is missing; returns the exit status."""
     needed = missing_jobs(plan, store, options.rerun)
@@ -165,7 +156,7 @@ def run_missing(plan: Plan, store: Store, options: Options, messages: Console) -
         runner = Runner(
             plan,
             Keeper(store, f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"),
-            LocalExecutor(plan.machine.workers, base_alone=plan.machine.device == "cpu"),
+            LocalExecutor(plan.machine.workers, plan.machine.gpus),
             display,
             work,
             clock,

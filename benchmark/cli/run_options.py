@@ -54,7 +54,21 @@ PluginFiles = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, max=1024, help="Jobs at once. Default: cores, or 1 on a GPU."),
+    typer.Option(min=1, max=1024, help="Jobs at once. Default: one a core, or one a GPU."),
+]
+
+
+def _part(gpus: float | None) -> float | None:
+    if gpus is not None and not 0.01 <= gpus <= 1:
+        raise typer.BadParameter(f"{gpus:g} is not in the range 0.01 to 1.")
+    return gpus
+
+
+GpusPerTrial = Annotated[
+    float | None,
+    typer.Option(
+        metavar="X", callback=_part, help="Part of a GPU for each job, such as 0.5. Default: all."
+    ),
 ]
 Device = Annotated[DeviceName, typer.Option(help="Where to compute.")]
 Retries = Annotated[
@@ -80,6 +94,7 @@ def session_options(
     plugin: list[Path] | None,
     device: DeviceName,
     workers: int | None,
+    gpus_per_trial: float | None,
     timeout: float,
     retries: int,
     rerun: Again,
@@ -93,6 +108,7 @@ def session_options(
         plugin_files=tuple(plugin or ()),
         device=device.value,
         workers=workers,
+        gpus_per_trial=gpus_per_trial,
         timeout_s=timeout,
         retries=retries,
         rerun=rerun.value,

@@ -57,7 +57,7 @@ def diagnose(out: Path, cache: Path, seconds: float = 1.0) -> Diagnosis:
 
     devices = cuda_devices()
     device = "cuda" if devices else "cpu"
-    workers = 1 if devices else machine.cores
+    workers = len(devices) or machine.cores
     speed = Speed(device, workers, machine.cores)
     presets = forecast_all(plugins, speed, lambda config: training_rate(config, device, seconds))
     return Diagnosis(

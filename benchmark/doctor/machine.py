@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from benchmark.data_cache import read_meta
+from benchmark.devices import usable_cores
 from benchmark.environment import hardware, software
 from benchmark.errors import UserError
 from benchmark.precision import processor_has_bfloat16
@@ -48,9 +49,7 @@ class Machine:
 def look_at_machine() -> Machine:
     """Return what this machine has."""
     seen, packages = hardware("cpu", 1), software()
-    process = psutil.Process()
-    cores = len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else 0
-    cores = cores or psutil.cpu_count() or 1
+    cores = usable_cores()
     memory = psutil.virtual_memory()
     return Machine(
         system=seen["system"],

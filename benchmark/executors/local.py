@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
@@ -13,16 +14,20 @@ from concurrent.futures.process import BrokenProcessPool
 
 import psutil
 
+from benchmark.devices import gpu_of
 from benchmark.executors import WorkerLost
 
 
 class LocalExecutor:
     """One single-process pool a slot, so that a worker that dies takes no other job with it."""
 
-    def __init__(self, slots: int, *, base_alone: bool) -> None:
-        self.slots, self.base_alone = slots, base_alone
+    def __init__(self, slots: int, gpus: tuple[str, ...] = ()) -> None:
+        """`gpus` are those that the slots share, as `CUDA_VISIBLE_DEVICES` names them."""
+        self.slots, self.base_alone = slots, not gpus
+        self._gpus = gpus
         self._idle: list[ProcessPoolExecutor] = []
-        self._all: list[ProcessPoolExecutor] = []
+        self._all: dict[int, ProcessPoolExecutor] = {}
+        """Slot → its pool."""
         self._lock = threading.Lock()
 
     def submit(self, job: str, progress: str) -> Future[str]:
@@ -38,24 +43,27 @@ class LocalExecutor:
 
     def stop(self) -> None:
         """Kill the workers; each takes its sandbox with it."""
-        for pool in self._all:
+        for pool in self._all.values():
             for pid in list(getattr(pool, "_processes", None) or {}):
                 _kill_tree(pid)
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _new_pool(self) -> ProcessPoolExecutor:
+        slot = next(number for number in itertools.count() if number not in self._all)
+        gpu = gpu_of(slot, self._gpus) if self._gpus else None
         pool = ProcessPoolExecutor(
             1,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_start,
-            initargs=(os.getpid(),),
+            initargs=(os.getpid(), gpu),
         )
-        self._all.append(pool)
+        self._all[slot] = pool
         return pool
 
     def _hand_over(self, pool: ProcessPoolExecutor, done: Future[str], outer: Future[str]) -> None:
         error = done.exception()
         if isinstance(error, BrokenProcessPool):
+            self._forget(pool)
             outer.set_exception(WorkerLost("the worker process died (killed, or out of memory)"))
             return
         with self._lock:
@@ -64,6 +72,12 @@ class LocalExecutor:
             outer.set_exception(error)
         else:
             outer.set_result(done.result())
+
+    def _forget(self, pool: ProcessPoolExecutor) -> None:
+        """Free the slot of a pool whose process has died."""
+        pool.shutdown(wait=False)
+        with self._lock:
+            self._all = {slot: other for slot, other in self._all.items() if other is not pool}
 
 
 @contextlib.contextmanager
@@ -80,7 +94,9 @@ def _ctrl_c_kept_from_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start(driver: int) -> None:
+def _start(driver: int, gpu: str | None) -> None:
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before torch looks at it
     from benchmark.worker import start_worker
 
     start_worker(driver)
