@@ -16,6 +16,7 @@ from benchmark.contracts import (
     View,
 )
 from benchmark.errors import JobFault, UndeclaredKnowledge, UserError
+from benchmark.events import RunEvent, RunResult, TrialEvent, TrialResult
 from benchmark.hookspecs import hookimpl
 from benchmark.identity import derive_seed
 from benchmark.precision import Precision
@@ -57,6 +58,10 @@ __all__ = [
     "Precision",
     "PresetOptions",
     "Role",
+    "RunEvent",
+    "RunResult",
+    "TrialEvent",
+    "TrialResult",
     "Trigger",
     "UndeclaredKnowledge",
     "UserError",

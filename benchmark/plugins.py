@@ -5,7 +5,7 @@ Loading imports no torch: hooks return light specs, and a spec's factory imports
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +14,7 @@ from benchmark.catalogue import find_entry
 from benchmark.errors import UserError, unknown_name
 from benchmark.loading.faults import Fault, in_words
 from benchmark.loading.importing import BUILTIN, file_origins, installed_origins
-from benchmark.loading.origin import KINDS, Kind, Origin, Registered
+from benchmark.loading.origin import KINDS, Kind, Observer, Origin, Registered
 from benchmark.loading.reading import Reading, read_plugin
 from benchmark.specs import AttackSpec, DatasetSpec, DefenseSpec, MetricSpec, ModelSpec, Spec
 
@@ -57,6 +57,7 @@ class Plugins:
     tables: Mapping[Kind, Mapping[str, Registered[Any]]] = field(default_factory=_empty)
     faults: Sequence[Fault] = ()
     collisions: Sequence[Collision] = ()
+    observers: Sequence[Observer] = ()
 
     @property
     def defenses(self) -> Mapping[str, Registered[DefenseSpec]]:
@@ -151,7 +152,7 @@ def _refuse_faults(reading: Reading) -> None:
         raise UserError(f"{in_words(fault.origin)}: {fault.error}")
 
 
-def _gather(readings: Iterable[Reading]) -> Plugins:
+def _gather(readings: Sequence[Reading]) -> Plugins:
     groups: dict[tuple[Kind, str], list[Registered[Any]]] = {}
     faults: list[Fault] = []
     for reading in readings:
@@ -164,4 +165,5 @@ def _gather(readings: Iterable[Reading]) -> Plugins:
             tables[kind][name] = offers[0]
         else:
             collisions.append(Collision(kind, name, tuple(offers)))
-    return Plugins(tables, tuple(faults), tuple(collisions))
+    observers = tuple(observer for reading in readings for observer in reading.observers)
+    return Plugins(tables, tuple(faults), tuple(collisions), observers)

@@ -66,7 +66,8 @@ def start(wanted: Wanted, options: Options) -> int:
         return 0
     messages = Console(stderr=True)
     with Store.open(options.out, write=True, create=True) as store:
-        status = run_missing(plan, store, options, messages)
+        observers = load_plugins(options.plugin_files).observers
+        status = run_missing(plan, store, options, messages, observers)
         frame = store.trials_frame()
     trials = {(cell.grid.name, cell.row.label): cell.trials for cell in cells}
     found = figures(study, grids, trials, frame)

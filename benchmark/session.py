@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,16 @@ from benchmark.devices import find_devices, jobs_at_once, usable_cores
 from benchmark.display import BarDisplay, PlainDisplay
 from benchmark.errors import UserError
 from benchmark.estimate import Clock, in_words
+from benchmark.events import RunEvent
 from benchmark.executors.local import LocalExecutor
-from benchmark.jobs import VictimJob
+from benchmark.jobs import TrialJob, VictimJob
 from benchmark.keeping import Keeper
 from benchmark.loading.faults import blamed
+from benchmark.loading.importing import BUILTIN
+from benchmark.loading.origin import Observer
+from benchmark.loading.reading import observer_of
 from benchmark.missing import Rerun, missing_jobs, will_skip
+from benchmark.observing import Observed, Shown
 from benchmark.plan import Machine, Plan, make_plan
 from benchmark.plugins import Plugins, load_plugins
 from benchmark.rehearsal import rehearse
@@ -51,6 +57,8 @@ class Options:
     """How often a job that went down with its worker is started again."""
     rerun: Rerun
     dry_run: bool
+    tensorboard: Path | None = None
+    """Folder for TensorBoard's event files."""
 
 
 def start(request: Request, options: Options) -> int:
@@ -61,13 +69,14 @@ def start(request: Request, options: Options) -> int:
     _warn(plugins, messages)
     config = resolve(request, plugins)
     rehearse(config)
+    observers = [*plugins.observers, *_shipped_observers(options)]
     plan = plan_for(config, options)
     check_brought(plan)
     if options.dry_run:
         describe(plan, options)
         return 0
     with Store.open(options.out, write=True, create=True) as store:
-        status = run_missing(plan, store, options, messages)
+        status = run_missing(plan, store, options, messages, observers)
         frame = store.trials_frame()
     planned = {trial.job.id for trial in plan.trials}
     print_leaderboard(Console(), frame[frame["trial"].isin(planned)])
@@ -142,7 +151,21 @@ def _announce(dataset: str) -> None:
         _say(console, f"preparing the data set {dataset} …")
 
 
-def run_missing(plan: Plan, store: Store, options: Options, messages: Console) -> int:
+def _shipped_observers(options: Options) -> list[Observer]:
+    if options.tensorboard is None:
+        return []
+    from benchmark.observers.tensorboard import TensorBoard
+
+    return [observer_of(TensorBoard(options.tensorboard), BUILTIN)]
+
+
+def run_missing(
+    plan: Plan,
+    store: Store,
+    options: Options,
+    messages: Console,
+    observers: Sequence[Observer] = (),
+) -> int:
     """Run what is missing; returns the exit status."""
     needed = missing_jobs(plan, store, options.rerun)
     jobs = [planned for planned in plan.jobs if planned.job.id in needed]
@@ -151,11 +174,16 @@ def run_missing(plan: Plan, store: Store, options: Options, messages: Console) -
         return 1 if _stored_failures(plan, store) else 0
     clock = Clock.of_store(plan.config.preset.estimate, store, plan.jobs)
     display_type = BarDisplay if messages.is_terminal and not messages.is_dumb_terminal else None
-    display = (display_type or PlainDisplay)(messages, jobs, clock, plan.machine.workers)
+    display: Shown = (display_type or PlainDisplay)(messages, jobs, clock, plan.machine.workers)
+    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    if observers:
+        trials = sum(isinstance(planned.job, TrialJob) for planned in jobs)
+        event = RunEvent(run_id, options.out, trials)
+        display = Observed(display, observers, event, partial(_say, messages))
     with store.work_folder() as work, display, _terminable():
         runner = Runner(
             plan,
-            Keeper(store, f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"),
+            Keeper(store, run_id),
             LocalExecutor(plan.machine.workers, plan.machine.gpus),
             display,
             work,

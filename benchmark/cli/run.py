@@ -69,6 +69,10 @@ def run(
     out: Out = RESULTS,
     rerun: Rerun = Again.failed,
     dry_run: DryRun = False,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write TensorBoard event files there."),
+    ] = None,
 ) -> None:
     """Attack models, run defenses on them, score the repaired models, print the leaderboard."""
     from benchmark.config import Request
@@ -97,6 +101,7 @@ def run(
         retries=retries,
         rerun=rerun,
         dry_run=dry_run,
+        tensorboard=tensorboard,
     )
     status = start(request, options)
     if status:

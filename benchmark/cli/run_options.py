@@ -99,6 +99,7 @@ def session_options(
     retries: int,
     rerun: Again,
     dry_run: bool,
+    tensorboard: Path | None = None,
 ) -> Options:
     """Return how a run is carried out."""
     from benchmark.session import Options
@@ -113,4 +114,5 @@ def session_options(
         retries=retries,
         rerun=rerun.value,
         dry_run=dry_run,
+        tensorboard=tensorboard,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Generic, Literal, TypeVar
 
@@ -18,6 +18,15 @@ KINDS: dict[Kind, tuple[str, type[Any]]] = {
     "model": ("bench_models", ModelSpec),
 }
 """Kind of component → the hook that offers it and the spec that this hook returns."""
+
+OBSERVED = (
+    "bench_run_started",
+    "bench_trial_started",
+    "bench_trial_step",
+    "bench_trial_finished",
+    "bench_run_finished",
+)
+"""Hooks that are called while trials run, in the order in which a run calls them."""
 
 OriginKind = Literal["builtin", "package", "file"]
 
@@ -69,3 +78,11 @@ class Registered(Generic[S]):
         if self.origin.kind == "file":
             return f"{self.origin.path}:{self.line}"
         return str(self.origin)
+
+
+@dataclass(frozen=True)
+class Observer:
+    """A plugin that follows runs: the hooks that it implements, and what each of them takes."""
+
+    origin: Origin
+    calls: Mapping[str, tuple[Callable[..., object], tuple[str, ...]]]

@@ -21,9 +21,9 @@ from benchmark.hookspecs import PROJECT
 from benchmark.loading.contract import check_spec, checked_specs
 from benchmark.loading.faults import Fault, guarded
 from benchmark.loading.importing import import_plugin
-from benchmark.loading.origin import KINDS, Kind, Origin, Registered
+from benchmark.loading.origin import KINDS, OBSERVED, Kind, Observer, Origin, Registered
 
-HOOKS = tuple(hook for hook, _ in KINDS.values())
+HOOKS = (*(hook for hook, _ in KINDS.values()), *OBSERVED)
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Reading:
 
     offers: list[tuple[Kind, Registered[Any]]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    observers: list[Observer] = field(default_factory=list)
 
 
 def read_plugin(origin: Origin) -> Reading:
@@ -39,11 +40,31 @@ def read_plugin(origin: Origin) -> Reading:
     reading = Reading()
     with guarded(origin, reading.faults):
         plugin, origin = import_plugin(origin)
-        for kind, impl in _implementations(_register(plugin)):
+        manager = _register(plugin)
+        observers = _observers(manager, origin)
+        reading.observers.extend(observers)
+        for kind, impl in _implementations(manager, may_be_none=bool(observers)):
             part = _call(kind, impl, origin)
             reading.offers.extend(part.offers)
             reading.faults.extend(part.faults)
     return reading
+
+
+def observer_of(plugin: object, origin: Origin) -> Observer:
+    """Return the observer that an object with hooks is; raises `UserError` if it has none."""
+    [observer] = _observers(_register(plugin), origin)
+    return observer
+
+
+def _observers(manager: pluggy.PluginManager, origin: Origin) -> list[Observer]:
+    """Return the plugin's observer, if it implements any of the observers' hooks."""
+    hooks = {name: getattr(manager.hook, name).get_hookimpls() for name in OBSERVED}
+    calls = {
+        name: (impls[0].function, tuple(impls[0].argnames))
+        for name, impls in hooks.items()
+        if impls
+    }
+    return [Observer(origin, calls)] if calls else []
 
 
 def _register(plugin: object) -> pluggy.PluginManager:
@@ -81,13 +102,15 @@ def _misnamed(name: str) -> UserError:
     return UserError(f"{name} is no hook of this harness", hint)
 
 
-def _implementations(manager: pluggy.PluginManager) -> list[tuple[Kind, pluggy.HookImpl]]:
+def _implementations(
+    manager: pluggy.PluginManager, *, may_be_none: bool
+) -> list[tuple[Kind, pluggy.HookImpl]]:
     found = [
         (kind, impl)
         for kind, (hook, _) in KINDS.items()
         for impl in getattr(manager.hook, hook).get_hookimpls()
     ]
-    if not found:
+    if not found and not may_be_none:
         raise UserError("it has no hooks", f"a plugin implements some of {', '.join(HOOKS)}")
     return found
 

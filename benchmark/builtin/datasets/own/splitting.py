@@ -31,8 +31,8 @@ def split(
         return (images[~test], labels[~test]), (images[test], labels[test])
     for part in ("train", "test"):
         _require_every_class(np.asarray(parts[part][1]), names, f"the {part} images of {where}")
-    train, test = parts["train"], parts["test"]
-    return (train[0], np.asarray(train[1])), (test[0], np.asarray(test[1]))
+    given = {part: (images, np.asarray(numbers)) for part, (images, numbers) in parts.items()}
+    return given["train"], given["test"]
 
 
 def _held_back(
