@@ -1,12 +1,9 @@
 """What a plugin author holds in hand: the conformance check, and a tiny case to test against.
 
-A plugin's own test is short::
+A plugin's own test is one line, with the fixture of `benchmark.pytest_plugin`::
 
-    from benchmark.kit import check
-
-    def test_it_keeps_the_contract():
-        found = check("my_defense")
-        assert found.passed, found
+    def test_it_keeps_the_contract(bench_check):
+        bench_check("my_defense")
 
 Importing this module does not import torch.
 """

@@ -121,13 +121,14 @@ class Report:
         """Return the findings as lines that a person can act on."""
         verdict = "passed" if self.passed else "FAILED"
         head = f"{self.kind} {self.name} ({self.origin}): {verdict} in {self.seconds:.1f} s"
-        return "\n".join([head, *(_lines(finding) for finding in self.findings)])
+        return "\n".join([head, *(in_lines(finding) for finding in self.findings)])
 
 
 _SIGN: Mapping[Status, str] = {"passed": "ok", "failed": "FAILED", "not checked": "-"}
 
 
-def _lines(finding: Finding) -> str:
+def in_lines(finding: Finding) -> str:
+    """Return a finding as indented lines: the rule, what is wrong, where, how to mend it."""
     margin = " " * 22
     told = textwrap.fill(finding.what, 100, initial_indent=margin, subsequent_indent=margin)
     lines = [f"  {_SIGN[finding.status]:<7}{finding.rule:<13}{told.strip()}"]
