@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from benchmark.environment import software
 from benchmark.jobs import BaseJob, Report, TrialJob
@@ -19,6 +20,8 @@ class Keeper:
 
     store: Store
     run_id: str
+    command: str = ""
+    """What was typed."""
     models: dict[str, ModelRecord] = field(default_factory=dict)
     """Identity → the models that are there, those that failed among them."""
 
@@ -28,6 +31,9 @@ class Keeper:
             self._keep_trial(planned, report)
         else:
             self._keep_model(planned, report)
+
+    def _made_with(self) -> dict[str, Any]:
+        return software() | ({"command": self.command} if self.command else {})
 
     def _keep_model(self, planned: Planned, report: Report) -> None:
         job = planned.job
@@ -42,7 +48,7 @@ class Keeper:
             seconds=report.cost.seconds,
             peak_memory_mib=report.cost.peak_memory_mib,
             payload=planned.payload,
-            environment=software() | report.environment,
+            environment=self._made_with() | report.environment,
             log=report.log,
             series=report.series,
             **planned.facts,
@@ -74,7 +80,7 @@ class Keeper:
             peak_memory_mib=report.cost.peak_memory_mib,
             forward_images=report.cost.forward_images,
             backward_images=report.cost.backward_images,
-            environment=software() | report.environment | {"plugin": plugin},
+            environment=self._made_with() | report.environment | {"plugin": plugin},
             log=report.log,
             series=report.series,
             run=self.run_id,

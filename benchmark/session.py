@@ -59,6 +59,8 @@ class Options:
     dry_run: bool
     tensorboard: Path | None = None
     """Folder for TensorBoard's event files."""
+    command: str = ""
+    """What was typed, for the records."""
 
 
 def start(request: Request, options: Options) -> int:
@@ -183,7 +185,7 @@ def run_missing(
     with store.work_folder() as work, display, _terminable():
         runner = Runner(
             plan,
-            Keeper(store, run_id),
+            Keeper(store, run_id, options.command),
             LocalExecutor(plan.machine.workers, plan.machine.gpus),
             display,
             work,

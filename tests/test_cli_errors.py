@@ -315,3 +315,39 @@ def test_a_folder_that_cannot_be_written_is_named(bench, command, tmp_path):
     status, _, said = bench(*command.tiny(folder / "results", "--defense", "shake"))
     assert status == 2
     assert str(folder) in said
+
+
+@pytest.mark.parametrize("words", [("--verbose", "show", "x"), ("show", "x", "--verbose")])
+def test_verbose_shows_where_a_refusal_arose(bench, tmp_path, words):
+    status, _, said = bench(*words, "--out", tmp_path / "nowhere")
+    quiet = bench(*[word for word in words if word != "--verbose"], "--out", tmp_path / "nowhere")
+    assert (status, quiet[0]) == (2, 2)
+    assert said.startswith("Traceback (most recent call last):")
+    assert said.endswith(quiet[2])
+    assert quiet[2].count("\n") == 1
+
+
+def test_what_nobody_foresaw_is_one_line_and_verbose_shows_where(command, tmp_path):
+    """A plugin that changes the harness under our feet: no check of ours can foresee it."""
+    file = tmp_path / "meddler.py"
+    change = "import benchmark.session\nbenchmark.session.plan_for = None\n"
+    file.write_text(change + (FILES / "tiny_case.py").read_text().replace("from __f", "# "))
+    done = command("run", "--plugin", file, "--dry-run")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("bench: unexpected error: TypeError: 'NoneType' object is not")
+    assert done.stderr.endswith("; --verbose shows where\n")
+    said = command("run", "--plugin", file, "--dry-run", "--verbose").stderr
+    assert "Traceback (most recent call last):" in said
+    assert "in start" in said
+
+
+def test_records_and_report_show_the_command_without_folders(bench, tiny_run, tmp_path):
+    out = tiny_run.copy(tmp_path / "out")
+    with Store.open(out, write=False) as store:
+        [command] = {trial.environment["command"] for trial in store.trials()}
+        assert {model.environment["command"] for model in store.models()} == {command}
+    assert command.startswith("bench run --plugin tiny_case.py --dataset tiny --model one-conv ")
+    assert command.endswith("--defense shake --workers 2")
+    assert str(tiny_run.out.parent) not in command
+    assert bench("report", "--out", out, "-o", tmp_path / "r.html")[0] == 0
+    assert "bench run --plugin tiny_case.py --dataset tiny" in (tmp_path / "r.html").read_text()

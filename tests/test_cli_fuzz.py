@@ -59,6 +59,7 @@ class Fuzzed:
                     status = end.code or 0
         printed, said = (stream.buffer.getvalue().decode() for stream in (out, err))
         assert "Traceback" not in printed + said
+        assert "unexpected error" not in said
         if not said.startswith("Usage: "):  # which has the user's own words as they were typed
             lines = (printed + said).replace("\t", " ").split("\n")
             assert all(map(str.isprintable, lines)), (printed, said)

@@ -26,10 +26,16 @@ from benchmark.cli import (
     run,
     show,
 )
+from benchmark.cli.verbose import NAME as VERBOSE
+from benchmark.cli.verbose import Verbosity, show_traceback, with_verbose
 
 
 class _Commands(TyperGroup):
     """Ends a command as we promise, before typer does it in its own way."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        command = super().get_command(ctx, cmd_name)
+        return command and with_verbose(command, self.params)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -67,6 +73,10 @@ def _main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(VERBOSE, callback=Verbosity.ask, help="Show the traceback of an error."),
+    ] = False,
 ) -> None:
     pass
 
@@ -91,8 +101,13 @@ for module in (
 
 
 def main() -> None:
-    """Run the command line; a wrong request prints one line and ends with status 2."""
+    """Run the command line; a wrong request prints one line and ends with status 2.
+
+    So does a fault of the harness, with status 1. `--verbose` puts the traceback before the line.
+    """
     from benchmark.errors import UserError
+
+    Verbosity.wanted = False
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -106,11 +121,15 @@ def main() -> None:
         # What the disk says about a path that was given: too long, a loop of links, no permission.
         where = f"{error.filename}: " if error.filename else ""
         _refuse(f"{where}{(error.strerror or str(error)).lower()}")
+    except Exception as error:
+        hint = "" if Verbosity.wanted else "; --verbose shows where"
+        _refuse(f"unexpected error: {type(error).__name__}: {error}{hint}", status=1)
 
 
-def _refuse(text: str) -> NoReturn:
-    """Print one line and end with status 2."""
+def _refuse(text: str, status: int = 2) -> NoReturn:
+    """Print one line about the error that is being handled, and end with `status`."""
     from benchmark.report.escape import printable
 
+    show_traceback()
     print(f"bench: {printable(' '.join(text.split()))}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(status)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import shlex
+import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -88,6 +91,20 @@ Rerun = Annotated[Again, typer.Option(help="Stored trials to run again.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 
 
+def typed_command(words: Sequence[str]) -> str:
+    """Return the command for the records, with the names alone of files that have a whole path.
+
+    Results travel, and where a folder lies on somebody's disk is nobody's business.
+    """
+    return shlex.join(["bench", *map(_without_folders, words)])
+
+
+def _without_folders(word: str) -> str:
+    head, equals, tail = word.rpartition("=")
+    path = Path(tail)
+    return f"{head}{equals}{path.name}" if path.is_absolute() or tail.startswith("~") else word
+
+
 def session_options(
     *,
     out: Path,
@@ -115,4 +132,5 @@ def session_options(
         rerun=rerun.value,
         dry_run=dry_run,
         tensorboard=tensorboard,
+        command=typed_command(sys.argv[1:]),
     )

@@ -109,6 +109,7 @@ def _runs(trials: Iterable[TrialRecord]) -> list[dict[str, str]]:
     return [
         {
             "run": printable(run) or "-",
+            "command": _several(Counter(str(t.environment.get("command", "-")) for t in found)),
             "trials": _counted(trial.status for trial in found),
             "first": printable(min(trial.finished for trial in found)),
             "last": printable(max(trial.finished for trial in found)),
