@@ -28,18 +28,23 @@ class Meter:
         Hooks are copied by `copy.deepcopy` together with the model, so a defense that works on a
         copy is still counted.
         """
-        model.register_forward_hook(self._count)
+        model.register_forward_hook(self._hook)
         return model
+
+    def count(self, logits: Tensor) -> Tensor:
+        """Count a batch that went forward to `logits`, and backward if it does; return it."""
+        count = logits.shape[0]
+        self.forward_images += count
+        if logits.requires_grad:
+            logits.register_hook(lambda _grad: self._count_backward(count))  # type: ignore[no-untyped-call]
+        return logits
 
     def __deepcopy__(self, _memo: dict[int, object]) -> Meter:
         """Return itself: a model's copy counts on the meter of the original."""
         return self
 
-    def _count(self, _module: nn.Module, _inputs: tuple[Tensor, ...], logits: Tensor) -> None:
-        count = logits.shape[0]
-        self.forward_images += count
-        if logits.requires_grad:
-            logits.register_hook(lambda _grad: self._count_backward(count))  # type: ignore[no-untyped-call]
+    def _hook(self, _module: nn.Module, _inputs: tuple[Tensor, ...], logits: Tensor) -> None:
+        self.count(logits)
 
     def _count_backward(self, count: int) -> None:
         self.backward_images += count

@@ -4,12 +4,13 @@ from benchmark.context import Meter, RunContext
 from benchmark.primitives.arithmetic import arithmetic
 from benchmark.primitives.batches import Augment, batch_indices, normal_batch, to_unit
 from benchmark.primitives.finetune import fine_tune
-from benchmark.primitives.frozen import frozen
+from benchmark.primitives.frozen import Frozen, frozen
 from benchmark.primitives.predict import predict
 from benchmark.primitives.stamp import random_places, stamp
 
 __all__ = [
     "Augment",
+    "Frozen",
     "Meter",
     "RunContext",
     "arithmetic",

@@ -6,19 +6,19 @@ import copy
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench_mesa.detect import detect
 from bench_mesa.options import MesaOptions
 from bench_mesa.staircase import Staircase, Testing
 from benchmark.api import Outcome, View
 from benchmark.primitives import (
+    Frozen,
     RunContext,
     batch_indices,
     fine_tune,
     frozen,
     random_places,
-    stamp,
     to_unit,
 )
 
@@ -62,6 +62,7 @@ class Mesa:
         options = self.options
         height, width = view.trigger_size
         classifier = frozen(view.model, run.meter, options.precision)
+        classifier.remember(view.clean.images, (height, width), options.cache_mib)
         with run.seeded("staircase"):
             staircase = Staircase(
                 3 * height * width, options.levels, options, run.generator("noise")
@@ -75,7 +76,7 @@ class Mesa:
                     continue
                 place = random_places(1, view.info.image_size, (height, width), order)
                 images = to_unit(view.clean.images[index])
-                testing = attack_rate(classifier, images, place, target, (height, width))
+                testing = attack_rate(classifier, images, place, target, (height, width), index)
                 sums += staircase.step(testing, len(index)).stacked() * len(index)
             self._record(run, epoch, sums / count)
             run.progress(epoch + 1, options.epochs, "search")
@@ -97,22 +98,22 @@ class Mesa:
 
 
 def attack_rate(
-    classifier: nn.Module,
+    classifier: Frozen,
     images: Float[Tensor, "batch 3 height width"],
     place: Int64[Tensor, "1 2"],
     target: int,
     size: tuple[int, int],
+    rows: Int64[Tensor, " batch"] | None = None,
 ) -> Testing:
     """Return F: the target's softmax probability, one image and one trigger a sample.
 
     Every sub-model's triggers are stamped on the same images at the same place: as many points
-    as a multiple of the images.
+    as a multiple of the images. `rows`: the images' numbers in what the classifier remembers.
     """
 
     def testing(points: Float[Tensor, "points dimension"]) -> Float[Tensor, " points"]:
-        triggers = points.reshape(-1, 3, *size)
-        canvas = images.repeat(len(points) // len(images), 1, 1, 1)
-        canvas = canvas.contiguous(memory_format=torch.channels_last)
-        return classifier(stamp(canvas, triggers, place)).softmax(dim=1)[:, target]
+        triggers = points.reshape(-1, len(images), 3, *size)
+        logits = classifier.stamped(images, triggers, place, rows)
+        return logits.softmax(dim=2)[:, :, target].flatten()
 
     return testing

@@ -6,12 +6,20 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench_mesa.options import DetectOptions
 from bench_mesa.staircase import Staircase, Testing
 from benchmark.api import ImageSet, Precision, View
-from benchmark.primitives import RunContext, batch_indices, frozen, random_places, stamp, to_unit
+from benchmark.primitives import (
+    Frozen,
+    RunContext,
+    batch_indices,
+    frozen,
+    random_places,
+    stamp,
+    to_unit,
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ def detect(view: View, run: RunContext, options: DetectOptions, precision: Preci
 
 def _search(
     generators: Staircase,
-    classifier: nn.Module,
+    classifier: Frozen,
     view: View,
     run: RunContext,
     options: DetectOptions,
@@ -72,7 +80,7 @@ def _search(
 
 
 def class_rates(
-    classifier: nn.Module,
+    classifier: Frozen,
     images: Float[Tensor, "batch 3 height width"],
     place: Int64[Tensor, "1 2"],
     size: tuple[int, int],
@@ -80,12 +88,9 @@ def class_rates(
     """Return F: the softmax probability of class i for the i-th of equal parts of the points."""
 
     def testing(points: Float[Tensor, "points dimension"]) -> Float[Tensor, " points"]:
-        batch = len(images)
-        stack = len(points) // batch
-        canvas = images.repeat(stack, 1, 1, 1).contiguous(memory_format=torch.channels_last)
-        logits = classifier(stamp(canvas, points.reshape(-1, 3, *size), place))
-        wanted = torch.arange(stack, device=points.device).repeat_interleave(batch)
-        return logits.softmax(dim=1).gather(1, wanted[:, None]).squeeze(1)
+        logits = classifier.stamped(images, points.reshape(-1, len(images), 3, *size), place)
+        # (stack, batch, classes): the i-th generator is asked for class i.
+        return logits.softmax(dim=2).diagonal(dim1=0, dim2=2).T.flatten()
 
     return testing
 
@@ -93,7 +98,7 @@ def class_rates(
 @torch.no_grad()
 def _rates(
     generators: Staircase,
-    classifier: nn.Module,
+    classifier: Frozen,
     view: View,
     count: int,
     generator: torch.Generator,

@@ -67,6 +67,11 @@ class MesaOptions(SearchOptions):
     epochs: int = Field(50, ge=1, description="passes over the clean images in the search")
     batch_size: int = Field(128, ge=2, description="images a search step, for each sub-model")
     precision: Precision = Field("float32", description="of the classifier in the search")
+    cache_mib: int = Field(
+        512,
+        ge=0,
+        description="memory for clean activations; more is faster, results stay",
+    )
     keep_triggers: int = Field(64, ge=1, description="generated triggers kept with the trial")
     retrain: FineTune = Field(FineTune(), description="the retraining's settings")
 

@@ -12,7 +12,7 @@ from bench_mesa.options import MesaOptions
 from torch import Tensor
 
 from benchmark.api import FineTune, Outcome, UndeclaredKnowledge
-from benchmark.primitives import RunContext, stamp
+from benchmark.primitives import RunContext, frozen, stamp
 
 NEEDS = ("model", "clean", "trigger_size", "target")
 RETRAIN = FineTune(epochs=4, lr=0.02, batch_size=32, poison_ratio=0.3, placement="image")
@@ -79,7 +79,12 @@ def test_each_level_and_epoch_leaves_its_diagnostics(
 def test_the_search_counts_its_images(repaired: tuple[Outcome, RunContext]) -> None:
     passes = 3 * 400 * 6  # levels, images less the one left over, epochs
     meter = repaired[1].meter
-    assert (meter.forward_images, meter.backward_images) == (passes, passes)
+    assert meter.forward_images == passes + 401  # and once all, to remember their activations
+    rows = [row for row in repaired[1].series if row["series"] == "search"]
+    below = sum(401 * (1 - float(row["saturated"])) for row in rows) - 3 * 6
+    # Saturated samples go backward only where they are less than a tenth of a batch.
+    assert 0.05 * passes < below <= meter.backward_images + 0.5
+    assert meter.backward_images < 0.9 * passes
 
 
 def weights(outcome: Outcome) -> Tensor:
@@ -141,7 +146,7 @@ def test_the_attack_rate_is_each_triggers_softmax_on_the_same_images(tiny: Any) 
     images = tiny.test.images[:5] / 255
     place = torch.tensor([[4, 7]])
     points = torch.rand(2, 5, 27, requires_grad=True)
-    testing = attack_rate(tiny.model, images, place, 1, (3, 3))
+    testing = attack_rate(frozen(tiny.model), images, place, 1, (3, 3))
     found = testing(points.flatten(0, 1)).unflatten(0, (2, 5))
     for level in range(2):
         for item in range(5):

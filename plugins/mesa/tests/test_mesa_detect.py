@@ -13,7 +13,7 @@ from bench_mesa.plugin import bench_defenses
 from torch import nn
 
 from benchmark.api import FineTune, Knowledge, Output
-from benchmark.primitives import RunContext, fine_tune, stamp
+from benchmark.primitives import RunContext, fine_tune, frozen, stamp
 
 TOLD = ("model", "clean", "trigger_size")
 SEARCH = DetectOptions(noise=8, hidden=32, statistic_hidden=32, steps=80, images=100)
@@ -76,7 +76,7 @@ def test_detection_costs_what_it_says(tiny: Any) -> None:
     run = tiny.context()
     options = SEARCH.model_copy(update={"steps": 30, "batch_size": 10, "images": 50})
     detect(tiny.view(*TOLD), run, options, "float32")
-    assert run.meter.backward_images == 3 * 10 * 30
+    assert 0 < run.meter.backward_images < 3 * 10 * 30  # saturated samples stay behind
     assert run.meter.forward_images == 3 * 10 * 30 + 3 * 50
 
 
@@ -98,7 +98,7 @@ def test_the_threshold_decides(threshold: float, target: int | None) -> None:
 def test_each_class_has_its_own_part_of_the_points(tiny: Any) -> None:
     images, place = tiny.test.images[:4] / 255, torch.tensor([[2, 5]])
     points = torch.rand(12, 27)
-    found = class_rates(tiny.model, images, place, (3, 3))(points)
+    found = class_rates(frozen(tiny.model), images, place, (3, 3))(points)
     for wanted in range(3):
         for item in range(4):
             trigger = points[4 * wanted + item].reshape(1, 3, 3, 3)

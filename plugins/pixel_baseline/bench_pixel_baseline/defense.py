@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from bench_pixel_baseline.plugin import PixelOptions
 from benchmark.api import Outcome, View
 from benchmark.primitives import (
+    Frozen,
     RunContext,
     batch_indices,
     fine_tune,
     frozen,
     random_places,
-    stamp,
     to_unit,
 )
 
@@ -57,6 +57,7 @@ class PixelBaseline:
         """
         options, (height, width) = self.options, view.trigger_size
         classifier = frozen(view.model, run.meter, options.precision)
+        classifier.remember(view.clean.images, (height, width), options.cache_mib)
         order = run.generator("search")
         shape = (options.patterns, 3, height, width)
         patterns = torch.rand(shape, generator=order, device=run.device).requires_grad_()
@@ -67,7 +68,7 @@ class PixelBaseline:
             for index in batch_indices(count, options.batch_size, order):
                 place = random_places(1, view.info.image_size, (height, width), order)
                 images = to_unit(view.clean.images[index])
-                losses = target_losses(classifier, images, patterns, place, view.target)
+                losses = target_losses(classifier, images, patterns, place, view.target, index)
                 optimiser.zero_grad(set_to_none=True)
                 losses.sum().backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
@@ -81,16 +82,16 @@ class PixelBaseline:
 
 
 def target_losses(
-    classifier: nn.Module,
+    classifier: Frozen,
     images: Float[Tensor, "batch 3 height width"],
     patterns: Float[Tensor, "patterns 3 patch_height patch_width"],
     place: Int64[Tensor, "1 2"],
     target: int,
+    rows: Int64[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, " patterns"]:
-    """Return each pattern's mean cross entropy toward `target` on the same stamped images."""
-    count, batch = patterns.shape[0], images.shape[0]
-    canvas = images.repeat(count, 1, 1, 1).contiguous(memory_format=torch.channels_last)
-    logits = classifier(stamp(canvas, patterns.repeat_interleave(batch, dim=0), place))
-    labels = torch.full((count * batch,), target, device=images.device)
-    losses = nn.functional.cross_entropy(logits, labels, reduction="none")
-    return losses.reshape(count, batch).mean(dim=1)
+    """Return each pattern's mean cross entropy toward `target` on the same stamped images.
+
+    `rows`: the images' numbers in what the classifier remembers.
+    """
+    logits = classifier.stamped(images, patterns[:, None], place, rows)
+    return (logits.logsumexp(dim=2) - logits[:, :, target]).mean(dim=1)

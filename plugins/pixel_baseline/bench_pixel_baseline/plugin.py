@@ -26,6 +26,11 @@ class PixelOptions(Options):
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
     batch_size: int = Field(128, ge=1, description="images a search step, for each pattern")
     precision: Precision = Field("float32", description="of the classifier in the search")
+    cache_mib: int = Field(
+        512,
+        ge=0,
+        description="memory for clean activations; more is faster, results stay",
+    )
     retrain: FineTune = Field(FineTune(), description="the retraining's settings")
 
 

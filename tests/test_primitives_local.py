@@ -1,0 +1,280 @@
+"""Stamped images through the changed part alone: the same numbers as through the whole network."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import jaxtyping
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from benchmark.builtin.networks import Classifier, ResNet
+from benchmark.context import Meter
+from benchmark.primitives import frozen, stamp
+from benchmark.primitives.local.boxes import Box, Sliding
+
+
+@pytest.fixture(autouse=True, scope="module")
+def as_in_a_run() -> Iterator[None]:
+    """Switch the shape checks off: they run code in `forward` that cannot be traced."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def lived_in(model: nn.Module) -> nn.Module:
+    """Give batch norms weights, means and variances that are far from 1, 0 and 1."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 2)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            nn.init.uniform_(module.running_var, 0.3, 2)
+    return model.eval().double()
+
+
+def resnet() -> nn.Module:
+    """Return the shape of the shipped networks: a stem, shortcuts, two strided stages."""
+    torch.manual_seed(3)
+    network = ResNet(4, [(4, 1, 1), (6, 2, 2), (8, 1, 2)], 5)
+    return lived_in(Classifier(network, (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)))
+
+
+def whole(model: nn.Module, images: Tensor, triggers: Tensor, place: Tensor) -> Tensor:
+    """Return the logits as a textbook would: every image stamped and sent through everything."""
+    flat = triggers.expand(-1, len(images), -1, -1, -1).flatten(0, 1)
+    canvas = images.repeat(len(triggers), 1, 1, 1)
+    return model(stamp(canvas, flat, place)).unflatten(0, (len(triggers), len(images)))
+
+
+def both(
+    evaluate: Callable[[Tensor], Tensor], triggers: Tensor, saturated: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return logits, and the gradient in the triggers of the samples that are not saturated."""
+    triggers = triggers.clone().requires_grad_()
+    logits = evaluate(triggers)
+    losses = logits.logsumexp(dim=2) - logits[:, :, 1]
+    (gradient,) = torch.autograd.grad(losses[~saturated].sum(), triggers)
+    return logits.detach(), gradient
+
+
+def agree(
+    model: nn.Module,
+    images: Tensor,
+    triggers: Tensor,
+    corner: tuple[int, int],
+    saturated: Tensor | None = None,
+) -> None:
+    place, local = torch.tensor([corner]), frozen(model)
+    assert local.why_dense == ""
+    if saturated is None:
+        saturated = torch.zeros(len(triggers), len(images), dtype=torch.bool)
+    logits, gradient = both(lambda t: whole(model, images, t, place), triggers, saturated)
+    found, back = both(lambda t: local.stamped(images, t, place), triggers, saturated)
+    torch.testing.assert_close(found, logits, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(back, gradient, rtol=1e-9, atol=1e-12)
+    assert gradient.abs().max() > 1e-6
+
+
+def random(*shape: int) -> Tensor:
+    generator = torch.Generator().manual_seed(7)
+    return torch.rand(shape, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("row", range(14))
+def test_at_every_place_logits_and_gradients_are_those_of_the_whole_network(row: int) -> None:
+    model, images, triggers = resnet(), random(3, 3, 16, 16), random(2, 3, 3, 3, 3)
+    for column in range(14):
+        agree(model, images, triggers, (row, column))
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95, 1.0])
+def test_samples_without_a_gradient_may_be_left_out(share: float) -> None:
+    model, images, triggers = resnet(), random(10, 3, 16, 16), random(4, 10, 3, 3, 3)
+    saturated = random(4, 10) < share
+    if share == 1:
+        local = frozen(model)
+        _, gradient = both(
+            lambda t: local.stamped(images, t, torch.tensor([[3, 4]])), triggers, saturated
+        )
+        assert torch.equal(gradient, torch.zeros_like(triggers))
+    else:
+        agree(model, images, triggers, (3, 4), saturated)
+
+
+def test_only_samples_with_a_gradient_are_counted_backward() -> None:
+    meter, images, triggers = Meter(), random(10, 3, 16, 16), random(4, 10, 3, 3, 3)
+    local, saturated = frozen(resnet(), meter), torch.ones(4, 10, dtype=torch.bool)
+    saturated[1, 3:8] = False
+    both(lambda t: local.stamped(images, t, torch.tensor([[3, 4]])), triggers, saturated)
+    assert (meter.forward_images, meter.backward_images) == (40, 5)
+
+
+class Odd(nn.Module):
+    """Layers of drawn kernels, strides and paddings, with shortcuts where shapes allow."""
+
+    def __init__(self, layers: list[tuple[int, int, int, bool]]) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList()
+        self.shortcuts = []
+        width = 3
+        for kernel, stride, padding, shortcut in layers:
+            self.convs.append(nn.Conv2d(width, 4, kernel, stride, padding))
+            same = width == 4 and stride == 1 and kernel == 2 * padding + 1
+            self.shortcuts.append(shortcut and same)
+            width = 4
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x * 2 - 1
+        for conv, shortcut in zip(self.convs, self.shortcuts, strict=True):
+            inner = torch.relu(conv(x))
+            x = inner + x if shortcut else inner
+        return self.head(x.amax(dim=(2, 3)))
+
+
+LAYER = st.sampled_from([1, 2, 3, 5]).flatmap(
+    lambda kernel: st.tuples(
+        st.just(kernel), st.integers(1, 3), st.integers(0, kernel - 1), st.booleans()
+    )
+)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.data())
+def test_any_kernels_strides_paddings_stamps_and_places(data: st.DataObject) -> None:
+    layers = data.draw(st.lists(LAYER, min_size=1, max_size=4))
+    height, width = data.draw(st.integers(12, 20)), data.draw(st.integers(12, 20))
+    size = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))
+    corner = (
+        data.draw(st.integers(0, height - size[0])),
+        data.draw(st.integers(0, width - size[1])),
+    )
+    torch.manual_seed(5)
+    model, images = Odd(layers).eval().double(), random(2, 3, height, width)
+    triggers = random(data.draw(st.integers(1, 3)), data.draw(st.sampled_from([1, 2])), 3, *size)
+    place, local = torch.tensor([corner]), frozen(model)
+    try:
+        expected = whole(model, images, triggers, place)
+    except RuntimeError:  # strides have left nothing for the next kernel
+        return
+    assert local.why_dense == ""
+    none = torch.zeros(len(triggers), 2, dtype=torch.bool)
+    _, gradient = both(lambda t: whole(model, images, t, place), triggers, none)
+    found, back = both(lambda t: local.stamped(images, t, place), triggers, none)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(back, gradient, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("mib", "some"), [(0, False), (0.05, False), (0.6, True), (40, True)])
+def test_what_is_remembered_changes_no_number(mib: float, some: bool) -> None:
+    model, triggers = resnet().float(), random(2, 4, 3, 3, 3).float()
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (260, 3, 16, 16), generator=generator, dtype=torch.uint8)
+    rows, local = torch.tensor([255, 0, 17, 4]), frozen(model)
+    local.remember(images[:20], (3, 3), 40)  # another data set's, to be forgotten
+    kept = local.remember(images, (3, 3), mib)
+    assert (kept > 0) == some
+    assert kept <= mib * 2**20
+    for corner in [(0, 0), (6, 7), (13, 2)]:
+        place = torch.tensor([corner])
+        found = local.stamped(images[rows] / 255, triggers, place, rows)
+        expected = whole(model, images[rows] / 255, triggers, place)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_what_is_remembered_needs_the_images_numbers() -> None:
+    local = frozen(resnet().float())
+    local.remember(torch.zeros(4, 3, 16, 16, dtype=torch.uint8), (3, 3), 1)
+    with pytest.raises(ValueError, match="rows"):
+        local.stamped(torch.zeros(4, 3, 16, 16), torch.zeros(1, 1, 3, 3, 3), torch.tensor([[5, 5]]))
+
+
+def test_half_precision_is_near() -> None:
+    model, images, triggers = resnet().float(), random(3, 3, 16, 16), random(2, 3, 3, 3, 3)
+    images, triggers, place = images.float(), triggers.float(), torch.tensor([[5, 9]])
+    found = frozen(model, precision="bfloat16").stamped(images, triggers, place)
+    expected = whole(model, images, triggers, place)
+    assert found.dtype == torch.float32
+    assert 0 < (found - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+class Rereads(nn.Module):
+    """Its ReLU overwrites what is read again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.relu = nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True)
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return self.head((self.relu(x) + x).amax(dim=(2, 3)))
+
+
+class Branches(Rereads):
+    """Cannot be traced: its course depends on values."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x if x.mean() < 1e6 else -x)
+        return self.head(x.amax(dim=(2, 3)))
+
+
+class Tanh(Rereads):
+    """Starts with a layer that is none of the local ones."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.conv(torch.tanh(x)).amax(dim=(2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("build", "why"), [(Branches, "cannot be traced"), (Tanh, "no part"), (Rereads, None)]
+)
+def test_another_network_works_as_a_whole_and_says_so(
+    build: Callable[[], nn.Module], why: str | None
+) -> None:
+    torch.manual_seed(2)
+    model, images, triggers = build().eval().double(), random(3, 3, 9, 9), random(2, 3, 3, 3, 3)
+    place, local = torch.tensor([[2, 4]]), frozen(model)
+    expected = whole(model, images, triggers, place)
+    if why is None:
+        found = local.stamped(images, triggers, place)
+    else:
+        assert why in local.why_dense
+        with pytest.warns(UserWarning, match=why):
+            found = local.stamped(images, triggers, place)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    st.sampled_from([1, 2, 3, 5]),
+    st.integers(1, 3),
+    st.integers(0, 4),
+    st.integers(0, 9),
+    st.data(),
+)
+def test_boxes_are_what_a_convolution_looks_at(
+    kernel: int, stride: int, padding: int, low: int, data: st.DataObject
+) -> None:
+    """Against a convolution of ones, which marks every output that an input reaches."""
+    high = data.draw(st.integers(low + 1, 10))
+    sliding = Sliding((kernel, kernel), (stride, stride), (padding, padding))
+    marked = torch.zeros(1, 1, 10, 10)
+    marked[:, :, low:high, low:high] = 1
+    reached = nn.functional.conv2d(marked, torch.ones(1, 1, kernel, kernel), None, stride, padding)
+    size = reached.shape[2]
+    assert sliding.output_size((10, 10)) == (size, size)
+    box = sliding.reached(Box(low, low, high, high)) & Box.whole((size, size))
+    rows = [row for row in range(size) if reached[0, 0, row].any()]
+    assert rows == list(range(box.top, box.bottom))
+    for output in itertools.islice(rows, 1):
+        seen = sliding.seen(Box(output, output, output + 1, output + 1))
+        assert (seen.top, seen.bottom) == (
+            output * stride - padding,
+            output * stride - padding + kernel,
+        )
