@@ -63,7 +63,7 @@ class Frozen(nn.Module):
         self,
         images: UInt8[Tensor, "count 3 height width"],
         stamp_size: tuple[int, int],
-        mib: float,
+        mib: float | int,
     ) -> int:
         """Keep clean activations of a data set, up to `mib` MiB, for `stamped`; return the bytes.
 
