@@ -84,11 +84,16 @@ def class_rates(
     images: Float[Tensor, "batch 3 height width"],
     place: Int64[Tensor, "1 2"],
     size: tuple[int, int],
+    rows: Int64[Tensor, " batch"] | None = None,
 ) -> Testing:
-    """Return F: the softmax probability of class i for the i-th of equal parts of the points."""
+    """Return F: the softmax probability of class i for the i-th of equal parts of the points.
+
+    `rows`: the images' numbers in what the classifier remembers.
+    """
 
     def testing(points: Float[Tensor, "points dimension"]) -> Float[Tensor, " points"]:
-        logits = classifier.stamped(images, points.reshape(-1, len(images), 3, *size), place)
+        triggers = points.reshape(-1, len(images), 3, *size)
+        logits = classifier.stamped(images, triggers, place, rows)
         # (stack, batch, classes): the i-th generator is asked for class i.
         return logits.softmax(dim=2).diagonal(dim1=0, dim2=2).T.flatten()
 

@@ -9,7 +9,8 @@ import torch
 from bench_mesa.options import SearchOptions
 from bench_mesa.stacked import StackedLinear
 from bench_mesa.staircase import Staircase
-from torch import Tensor, nn
+from plain_search import Alone
+from torch import Tensor
 
 LEVELS = (0.9, 0.8, 0.5)
 
@@ -70,55 +71,6 @@ def sixty_four_bits() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-def plain(layer: StackedLinear, number: int) -> nn.Linear:
-    _, inputs, outputs = layer.weight.shape
-    alone = nn.Linear(inputs, outputs, bias=layer.bias is not None)
-    with torch.no_grad():
-        alone.weight.copy_(layer.weight[number].T)
-        if layer.bias is not None:
-            alone.bias.copy_(layer.bias[number, 0])
-    return alone
-
-
-class Alone:
-    """One sub-model of the staircase, as a textbook writes it: no stack, no logarithms."""
-
-    def __init__(self, whole: Staircase, number: int, options: SearchOptions) -> None:
-        first, _, _, second, _, _, last = whole.generators.layers
-        hidden, slope = options.hidden, options.slope
-        self.generator = nn.Sequential(
-            *(plain(first, number), nn.BatchNorm1d(hidden), nn.LeakyReLU(slope)),
-            *(plain(second, number), nn.BatchNorm1d(hidden), nn.LeakyReLU(slope)),
-            *(plain(last, number), nn.Sigmoid()),
-        )
-        self.from_point = plain(whole.statistics.from_point, number)
-        self.from_noise = plain(whole.statistics.from_noise, number)
-        relu, (_, middle, _, end, _) = nn.LeakyReLU(slope), whole.statistics.head
-        self.head = nn.Sequential(relu, plain(middle, number), relu, plain(end, number), relu)
-        self.level, self.options, self.average = LEVELS[number], options, None
-        modules = (self.generator, self.from_point, self.from_noise, self.head)
-        self.parameters = [p for module in modules for p in module.parameters()]
-        self.optimiser = torch.optim.Adam(self.parameters, options.lr)
-
-    def statistic(self, points: Tensor, noise: Tensor) -> Tensor:
-        return self.head(self.from_point(points) + self.from_noise(noise))
-
-    def step(self, noise: Tensor, other: Tensor) -> list[float]:
-        points = self.generator(noise)
-        values = ridge(points)
-        hinge = torch.clamp(self.level - values, min=0).mean()
-        joint, marginal = self.statistic(points, noise).mean(), self.statistic(points, other).exp()
-        mean, rate = marginal.mean().detach(), self.options.mean_rate
-        self.average = mean if self.average is None else (1 - rate) * self.average + rate * mean
-        information = joint - marginal.mean() / self.average
-        self.optimiser.zero_grad()
-        (hinge - self.options.alpha * information).backward()
-        self.optimiser.step()
-        estimate = joint - mean.log()
-        share = (values >= self.level).double().mean()
-        return [number.item() for number in (hinge, estimate, values.mean(), share)]
-
-
 @pytest.mark.usefixtures("sixty_four_bits")
 def test_sub_models_fitted_together_are_those_fitted_alone() -> None:
     options = SearchOptions(
@@ -130,15 +82,13 @@ def test_sub_models_fitted_together_are_those_fitted_alone() -> None:
     for _ in range(8):
         report = together.step(ridge, 10)
         noise, other = (torch.rand(3, 10, 4, generator=draws) for _ in range(2))
-        expected = [alone.step(noise[i], other[i]) for i, alone in enumerate(apart)]
+        expected = [alone.step(ridge, noise[i], other[i]) for i, alone in enumerate(apart)]
         torch.testing.assert_close(report.stacked(), torch.tensor(expected).T)
     for number, alone in enumerate(apart):
         mine = torch.cat([p[number].flatten() for p in _linear_weights(together)])
-        layers = [alone.generator[0], alone.generator[3], alone.generator[6]]
-        layers += [alone.from_point, alone.from_noise, alone.head[1], alone.head[3]]
         theirs = [
             tensor.flatten()
-            for layer in layers
+            for layer in alone.layers()
             for tensor in (layer.weight.T, *([layer.bias] if layer.bias is not None else []))
         ]
         torch.testing.assert_close(mine, torch.cat(theirs))
