@@ -26,8 +26,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 install_import_hook(
     [
         *(f"bench_mesa.{name}" for name in ("defense", "information", "networks", "stacked")),
-        *(f"bench_mesa.{name}" for name in ("approximator", "density", "detect", "entropy")),
-        *("bench_mesa.staircase", "bench_pixel_baseline.defense", "bench_oracle.defense"),
+        *(f"bench_mesa.{name}" for name in ("approximator", "density", "detect", "drawing")),
+        *("bench_mesa.entropy", "bench_mesa.staircase"),
+        *("bench_pixel_baseline.defense", "bench_oracle.defense"),
         "benchmark.primitives",
     ],
     "beartype.beartype",

@@ -229,6 +229,24 @@ def test_each_epoch_stamps_its_own_trigger(placement: str) -> None:
             assert torch.equal(pixels, triggers[number // 4])
 
 
+@pytest.mark.parametrize("placement", ["batch", "image"])
+def test_of_several_triggers_each_stamped_image_gets_one(placement: str) -> None:
+    triggers = torch.rand(5, 3, 2, 3, generator=torch.Generator().manual_seed(1)) * 0.9
+    model = Recorder()
+    options = FineTune.model_validate(
+        {"epochs": 3, "batch_size": 20, "poison_ratio": 0.5, "placement": placement}
+    )
+    fine_tune(model, data(80), options, context(), trigger_of_epoch=lambda _epoch: triggers)
+    used = [
+        [torch.equal(pixels, trigger) for trigger in triggers].index(True)
+        for batch in model.batches
+        for pixels in batch.triggers.values()
+    ]
+    assert len(used) == 3 * 40
+    assert set(used) == set(range(5))
+    assert len(set(used[:10])) > 2  # in one batch already
+
+
 def test_without_a_trigger_nothing_is_stamped_or_relabelled() -> None:
     for batch in chain.from_iterable(observe(trigger=None, poison_ratio=0.5, relabel_to=TARGET)):
         assert not batch.corners

@@ -15,7 +15,8 @@ from benchmark.primitives.batches import batch_indices, to_unit
 from benchmark.primitives.stamp import random_places, stamp
 from benchmark.recipe import FineTune
 
-TriggerOfEpoch = Callable[[int], Float[Tensor, "channels patch_height patch_width"]]
+TriggerOfEpoch = Callable[[int], Float[Tensor, "*several channels patch_height patch_width"]]
+"""An epoch's trigger, or several of which every stamped image gets a random one."""
 
 
 def fine_tune(
@@ -31,8 +32,8 @@ def fine_tune(
 ) -> nn.Module:
     """Train `model` in place on `data` with a fraction of it stamped, and return it.
 
-    `trigger_of_epoch(epoch)` gives the epoch's trigger as `stamp` takes it, in [0, 1]; None stamps
-    nothing. `relabel_to` is the attacker's target class; None keeps the true labels, as a
+    `trigger_of_epoch(epoch)` gives the epoch's trigger as `stamp` takes it, in [0, 1], or several
+    along a first axis, of which every stamped image gets a random one; None stamps nothing. `relabel_to` is the attacker's target class; None keeps the true labels, as a
     defender does. `redraw`: the stamped images are drawn anew each epoch (a defender may), or once
     (an attacker poisons a fixed part of the data). Supplement, C: the same SGD for both.
     Cost: one forward and one backward pass an image and epoch.
@@ -88,11 +89,23 @@ def _draw_poisoned(count: int, ratio: float, generator: torch.Generator) -> Tens
     return mask
 
 
+def _one_an_image(
+    triggers: Float[Tensor, "*several channels patch_height patch_width"],
+    count: int,
+    generator: torch.Generator,
+) -> Float[Tensor, "drawn channels patch_height patch_width"]:
+    """Return the only trigger, or a random one of several for each of `count` images."""
+    if triggers.ndim == 3:
+        return triggers[None]
+    size, device = (count,), triggers.device
+    return triggers[torch.randint(len(triggers), size, generator=generator, device=device)]
+
+
 def _poison(
     images: Float[Tensor, "batch 3 height width"],
     labels: Int64[Tensor, " batch"],
     poisoned: Tensor,
-    trigger: Float[Tensor, "channels patch_height patch_width"],
+    trigger: Float[Tensor, "*several channels patch_height patch_width"],
     relabel_to: int | None,
     options: FineTune,
     generator: torch.Generator,
@@ -101,10 +114,10 @@ def _poison(
     places = random_places(
         1 if options.placement == "batch" else len(images),
         (images.shape[2], images.shape[3]),
-        (trigger.shape[1], trigger.shape[2]),
+        (trigger.shape[-2], trigger.shape[-1]),
         generator,
     )
-    stamped = stamp(images, trigger[None], places)
+    stamped = stamp(images, _one_an_image(trigger, len(images), generator), places)
     # `where` instead of indexing: no synchronisation of the device with the host.
     images = torch.where(poisoned[:, None, None, None], stamped, images)
     if relabel_to is not None:

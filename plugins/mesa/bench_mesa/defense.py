@@ -9,6 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from bench_mesa.detect import detect
+from bench_mesa.drawing import Drawing, Sureness
 from bench_mesa.options import MesaOptions
 from bench_mesa.staircase import Staircase, Testing
 from benchmark.api import Outcome, View
@@ -21,6 +22,9 @@ from benchmark.primitives import (
     random_places,
     to_unit,
 )
+
+_SURE_IMAGES = 16
+"""Images on which draws are compared."""
 
 
 class Mesa:
@@ -39,15 +43,17 @@ class Mesa:
         target = self._detected(view, run) if detecting else view.target
         if target is None:
             return Outcome([copy.deepcopy(view.model)])
-        staircase = self._search(view, run, target)
         size = view.trigger_size
-        retraining = self._draw(staircase, size)
+        classifier = frozen(view.model, run.meter, self.options.precision)
+        staircase = self._search(classifier, view, run, target)
+        sureness = self._sureness(classifier, view, run, target)
+        points_of = Drawing(staircase, self.options, sureness).of_epoch()
         model = fine_tune(
             copy.deepcopy(view.model),
             view.clean,
             self.options.retrain,
             run,
-            trigger_of_epoch=lambda epoch: retraining[epoch % len(retraining)],
+            trigger_of_epoch=lambda epoch: _triggers(points_of(epoch), size),
             stage="retrain",
         )
         kept = staircase.sample(self.options.keep_triggers).reshape(-1, 3, *size)
@@ -57,11 +63,24 @@ class Mesa:
         """Return the class that stands out, or None."""
         return detect(view, run, self.options.detect, self.options.precision).target
 
-    def _search(self, view: View, run: RunContext, target: int) -> Staircase:
+    def _sureness(self, classifier: Frozen, view: View, run: RunContext, target: int) -> Sureness:
+        """Return what tells the target's mean probability on some images, all at one new place."""
+        generator, size = run.generator("surest"), view.trigger_size
+
+        @torch.no_grad()
+        def sureness(points: Float[Tensor, "count dimension"]) -> Float[Tensor, " count"]:
+            index = next(batch_indices(len(view.clean.labels), _SURE_IMAGES, generator))
+            place = random_places(1, view.info.image_size, size, generator)
+            triggers = points.reshape(-1, 1, 3, *size)
+            logits = classifier.stamped(to_unit(view.clean.images[index]), triggers, place, index)
+            return logits.softmax(dim=2)[:, :, target].mean(dim=1)
+
+        return sureness
+
+    def _search(self, classifier: Frozen, view: View, run: RunContext, target: int) -> Staircase:
         """Fit one sub-model a level, all in one pass over the frozen classifier."""
         options = self.options
         height, width = view.trigger_size
-        classifier = frozen(view.model, run.meter, options.precision)
         classifier.remember(view.clean.images, (height, width), options.cache_mib)
         with run.seeded("staircase"):
             staircase = Staircase(
@@ -80,6 +99,8 @@ class Mesa:
                 sums += staircase.step(testing, len(index)).stacked() * len(index)
             self._record(run, epoch, sums / count)
             run.progress(epoch + 1, options.epochs, "search")
+            if float(sums[0].max()) / count < options.stop_below:
+                break
         return staircase
 
     def _record(self, run: RunContext, epoch: int, means: Float[Tensor, "4 stack"]) -> None:
@@ -88,13 +109,12 @@ class Mesa:
             names = ("hinge", "information", "asr", "saturated")
             run.record("search", epoch=epoch, level=level, **dict(zip(names, column, strict=True)))
 
-    def _draw(
-        self, staircase: Staircase, size: tuple[int, int]
-    ) -> Float[Tensor, "count 3 height width"]:
-        """Return the retraining triggers: `samples` of each sub-model, in the order of levels."""
-        drawn = staircase.sample(max(self.options.samples))
-        chosen = [drawn[i, :number] for i, number in enumerate(self.options.samples)]
-        return torch.cat(chosen).reshape(-1, 3, *size)
+
+def _triggers(
+    points: Float[Tensor, "*several dimension"], size: tuple[int, int]
+) -> Float[Tensor, "*several 3 height width"]:
+    """Return points as patches of pixels."""
+    return points.reshape(*points.shape[:-1], 3, *size)
 
 
 def attack_rate(

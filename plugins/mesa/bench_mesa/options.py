@@ -64,7 +64,26 @@ class MesaOptions(SearchOptions):
     samples: tuple[int, ...] = Field(
         (4, 3, 3), min_length=1, description="triggers drawn from each sub-model for retraining"
     )
+    shares: Literal["samples", "entropy"] = Field(
+        "samples",
+        description="how often each sub-model is drawn from: by the numbers of `samples`, or, of "
+        "as many in all, by the weights of Theorem 2",
+    )
+    mixing: Literal["epoch", "image"] = Field(
+        "epoch",
+        description="the paper's one trigger an epoch, the next of those drawn, or a new trigger "
+        "for every stamped image",
+    )
+    surest_of: int = Field(
+        1, ge=1, description="of so many draws keep the trigger that the model is surest of"
+    )
     epochs: int = Field(50, ge=1, description="passes over the clean images in the search")
+    stop_below: float = Field(
+        0.0,
+        ge=0,
+        description="end the search after an epoch in which every sub-model's mean hinge is below "
+        "this; 0: after all epochs",
+    )
     batch_size: int = Field(128, ge=2, description="images a search step, for each sub-model")
     precision: Precision = Field("float32", description="of the classifier in the search")
     cache_mib: int = Field(
