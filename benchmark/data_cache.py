@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import time
 import uuid
@@ -15,13 +16,23 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import platformdirs
+
 from benchmark.errors import UserError
 
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "test")
 _META = "meta.json"
+FILES = (_META, *(f"{split}.safetensors" for split in SPLITS))
+"""Everything in the folder of a prepared data set."""
 _ATTEMPTS = 10
 _STALE_SECONDS = 24 * 3600
+
+
+def cache_dir() -> Path:
+    """Return the folder of prepared data sets; $BENCH_CACHE_DIR overrides the system's."""
+    given = os.environ.get("BENCH_CACHE_DIR")
+    return Path(given) if given else platformdirs.user_cache_path("backdoor-bench")
 
 
 def split_path(folder: Path, split: SplitName) -> Path:

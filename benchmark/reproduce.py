@@ -56,6 +56,7 @@ class _Cell:
 
 def start(wanted: Wanted, options: Options) -> int:
     """Run what is missing and write the page; returns the exit status of the run."""
+    options.placing.check()
     study = load_study(wanted.study)
     grids = study.grids(wanted.grids, wanted.preset)
     _check_page(wanted.page)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import signal
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,18 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-import psutil
 from rich.console import Console
 
 from benchmark.config import Config, Request, resolve
 from benchmark.data import prepare
-from benchmark.devices import find_devices, jobs_at_once, usable_cores
+from benchmark.data_cache import cache_dir
 from benchmark.display import BarDisplay, PlainDisplay
 from benchmark.errors import UserError
 from benchmark.estimate import Clock, in_words
 from benchmark.events import RunEvent
-from benchmark.executors.local import LocalExecutor
 from benchmark.jobs import TrialJob, VictimJob
 from benchmark.keeping import Keeper
 from benchmark.loading.faults import blamed
@@ -33,7 +29,8 @@ from benchmark.loading.origin import Observer
 from benchmark.loading.reading import observer_of
 from benchmark.missing import Rerun, missing_jobs, will_skip
 from benchmark.observing import Observed, Shown
-from benchmark.plan import Machine, Plan, make_plan
+from benchmark.placing import Placing
+from benchmark.plan import Plan, make_plan
 from benchmark.plugins import Plugins, load_plugins
 from benchmark.rehearsal import rehearse
 from benchmark.report.escape import printable
@@ -48,10 +45,7 @@ class Options:
 
     out: Path
     plugin_files: Sequence[Path]
-    device: str
-    workers: int | None
-    gpus_per_trial: float | None
-    """Part of a GPU that a job takes; None: `workers` decides."""
+    placing: Placing
     timeout_s: float
     retries: int
     """How often a job that went down with its worker is started again."""
@@ -67,6 +61,7 @@ def start(request: Request, options: Options) -> int:
     """Carry out the request; returns the exit status: 0, 1 (some failed) or 130 (interrupted)."""
     messages = Console(stderr=True)
     _check_out(options.out)
+    options.placing.check()
     plugins = load_plugins(options.plugin_files)
     _warn(plugins, messages)
     config = resolve(request, plugins)
@@ -98,12 +93,6 @@ def _warn(plugins: Plugins, console: Console) -> None:
         _say(console, f"warning: {fault.origin} is left out: {fault.error}")
 
 
-def cache_dir() -> Path:
-    """Return the folder of prepared data sets; $BENCH_CACHE_DIR overrides the system's."""
-    given = os.environ.get("BENCH_CACHE_DIR")
-    return Path(given) if given else platformdirs.user_cache_path("backdoor-bench")
-
-
 def plan_for(config: Config, options: Options) -> Plan:
     """Return the jobs of a resolved request on this machine; its data set is prepared for that."""
     chosen = config.dataset
@@ -115,20 +104,8 @@ def plan_for(config: Config, options: Options) -> Plan:
             cache_dir(),
             lambda: _announce(chosen.spec.name),
         )
-    return make_plan(config, dataset, _machine(options))
-
-
-def _machine(options: Options) -> Machine:
-    devices, cores = find_devices(options.device), usable_cores()
-    return Machine(
-        device=devices.kind,
-        workers=jobs_at_once(devices, cores, options.workers, options.gpus_per_trial),
-        cores=cores,
-        memory_mib=psutil.virtual_memory().total // 2**20,
-        timeout_s=options.timeout_s,
-        out=str(options.out.absolute()),
-        gpus=devices.gpus,
-    )
+    machine = options.placing.machine(config.run.threads, options.timeout_s, options.out)
+    return make_plan(config, dataset, machine)
 
 
 def check_brought(plan: Plan) -> None:
@@ -186,7 +163,7 @@ def run_missing(
         runner = Runner(
             plan,
             Keeper(store, run_id, options.command),
-            LocalExecutor(plan.machine.workers, plan.machine.gpus),
+            options.placing.start(plan, store.artifacts),
             display,
             work,
             clock,

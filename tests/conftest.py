@@ -8,8 +8,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,10 @@ class Command:
     """The real `bench`, each time in a process of its own, with a cache and temporary folder."""
 
     home: Path
+    prefix: tuple[str, ...] = ()
+    """What starts the command, such as a program that puts it into another namespace."""
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """More of its environment."""
 
     @property
     def temporary(self) -> Path:
@@ -134,7 +138,8 @@ class Command:
         """Return the environment of the command."""
         self.temporary.mkdir(parents=True, exist_ok=True)
         places = {"BENCH_CACHE_DIR": str(self.home / "cache"), "TMPDIR": str(self.temporary)}
-        return {**os.environ, **places, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+        places |= {"PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+        return {**os.environ, **places, **self.extra}
 
     def start(self, *arguments: object, **options: Any) -> subprocess.Popen[str]:
         """Start `bench` in a session of its own, as a shell starts a job."""
@@ -142,7 +147,7 @@ class Command:
         restore = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
         code = f"{restore}; from benchmark.cli import main; main()"
         return subprocess.Popen(
-            [sys.executable, "-c", code, *map(str, arguments)],
+            [*self.prefix, sys.executable, "-c", code, *map(str, arguments)],
             env=self.environment(),
             cwd=self.home,
             stdout=subprocess.PIPE,

@@ -22,9 +22,9 @@ def doctor(
     """Say what this machine can do, and estimate how long each preset takes on it."""
     import json
 
+    from benchmark.data_cache import cache_dir
     from benchmark.doctor.diagnosis import diagnose
     from benchmark.doctor.words import lines
-    from benchmark.session import cache_dir
 
     found = diagnose(out, cache_dir())
     if as_json:

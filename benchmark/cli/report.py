@@ -37,9 +37,9 @@ def report(
     ] = 40,
 ) -> None:
     """Write the results as a page that opens offline, or their figures into a folder."""
+    from benchmark.data_cache import cache_dir
     from benchmark.errors import UserError
     from benchmark.report.html.write import write_figures, write_page
-    from benchmark.session import cache_dir
     from benchmark.store import Store
 
     if file is None and figures is None:

@@ -27,6 +27,13 @@ class DeviceName(StrEnum):
     cuda = "cuda"
 
 
+class ExecutorName(StrEnum):
+    """What carries out the jobs."""
+
+    local = "local"
+    ray = "ray"
+
+
 class Again(StrEnum):
     """Which stored trials are run again."""
 
@@ -58,6 +65,18 @@ PluginFiles = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(min=1, max=1024, help="Jobs at once. Default: one a core, or one a GPU."),
+]
+
+
+Executors = Annotated[
+    ExecutorName, typer.Option(help="This machine's processes, or a Ray cluster.")
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDR",
+        help="The cluster to join, HOST:PORT or auto. Default: $RAY_ADDRESS, else this machine.",
+    ),
 ]
 
 
@@ -109,6 +128,8 @@ def session_options(
     *,
     out: Path,
     plugin: list[Path] | None,
+    executor: ExecutorName,
+    ray_address: str | None,
     device: DeviceName,
     workers: int | None,
     gpus_per_trial: float | None,
@@ -119,14 +140,15 @@ def session_options(
     tensorboard: Path | None = None,
 ) -> Options:
     """Return how a run is carried out."""
+    from benchmark.placing import Placing
     from benchmark.session import Options
 
     return Options(
         out=out,
         plugin_files=tuple(plugin or ()),
-        device=device.value,
-        workers=workers,
-        gpus_per_trial=gpus_per_trial,
+        placing=Placing(
+            executor.value, ray_address, device.value, workers, gpus_per_trial=gpus_per_trial
+        ),
         timeout_s=timeout,
         retries=retries,
         rerun=rerun.value,

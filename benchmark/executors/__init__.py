@@ -17,10 +17,13 @@ class WorkerLost(Exception):
 class Executor(Protocol):
     """Runs jobs in processes of their own."""
 
-    slots: int
-    """How many jobs run at once; may change while they run."""
-    base_alone: bool
-    """Whether a base model, which takes every core of a machine, would share it with other jobs."""
+    @property
+    def slots(self) -> int:
+        """How many jobs run at once; may change while they run."""
+
+    @property
+    def base_alone(self) -> bool:
+        """Whether a base model, which takes every core of a machine, would share it with others."""
 
     def submit(self, job: str, progress: str) -> Future[str]:
         """Start a job; the future gives its report, or raises `WorkerLost`."""

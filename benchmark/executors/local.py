@@ -23,7 +23,7 @@ class LocalExecutor:
 
     def __init__(self, slots: int, gpus: tuple[str, ...] = ()) -> None:
         """`gpus` are those that the slots share, as `CUDA_VISIBLE_DEVICES` names them."""
-        self.slots, self.base_alone = slots, not gpus
+        self.slots, self.base_alone = slots, not gpus  # a job on a GPU needs few cores
         self._gpus = gpus
         self._idle: list[ProcessPoolExecutor] = []
         self._all: dict[int, ProcessPoolExecutor] = {}

@@ -82,6 +82,21 @@ class ArtifactStore:
             if _NAME.fullmatch(path.stem) and not self.verify(path.stem):
                 yield path
 
+    def mark(self, text: str) -> Path:
+        """Write a text that another process finds here if it sees this folder; a sweep removes it.
+
+        The file's name is new each time.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=self.folder)
+            os.fchmod(handle, 0o644)
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise disk_error(error, self.folder) from error
+        return Path(name)
+
     def sweep(self) -> None:
         """Remove what a killed run was still writing; only for the one writer of the folder."""
         for path in self.folder.glob(f"{_UNFINISHED}*"):

@@ -1,0 +1,32 @@
+"""Temporary folders that outlive a killed process until the next one of its kind looks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import psutil
+
+_RANDOM = 8
+"""Characters that `mkdtemp` adds to a name."""
+
+
+def make(prefix: str, longest: int | None = None) -> Path:
+    """Return a new folder; those that dead processes left under this prefix are removed.
+
+    In `/tmp` if its path would be longer than `longest` elsewhere.
+    """
+    place, name = Path(tempfile.gettempdir()), f"{prefix}{os.getpid()}-"
+    if longest is not None and len(str(place / name)) + _RANDOM > longest:
+        place = Path("/tmp")
+    _sweep(place, prefix)
+    return Path(tempfile.mkdtemp(prefix=name, dir=place))
+
+
+def _sweep(place: Path, prefix: str) -> None:
+    for left in place.glob(f"{prefix}*"):
+        number = left.name.removeprefix(prefix).partition("-")[0]
+        if number.isdigit() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(left, ignore_errors=True)

@@ -1,0 +1,166 @@
+"""A Ray cluster of several nodes on this machine, started by the commands of docs/cluster.md."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+QUICK_DEATH = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 2000,
+    "health_check_failure_threshold": 4,
+}
+"""A killed node is noticed after seconds; by default it takes half a minute."""
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@dataclass
+class Nodes:
+    """The head, which only the driver uses, and nodes that come and go."""
+
+    command: Any
+    """The `bench` of a test; from now on it runs where the nodes are."""
+    port: int = field(default_factory=free_port)
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Not below a test's folder: sockets lie in it, whose paths must be short.
+        self.folder = Path(tempfile.mkdtemp(prefix="bn-", dir="/tmp"))
+        token = self.folder / "token"
+        token.write_text(secrets.token_hex(32))
+        self.environment = {
+            **self.command.environment(),
+            **{"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)},
+        }
+        self.command.extra = {
+            name: self.environment[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")
+        }
+        self.command.prefix = self.inside = self.own_network()
+        head = ["--head", "--port", self.port, "--include-dashboard", "false"]
+        config = ["--system-config", json.dumps(QUICK_DEATH), "--temp-dir", self.folder / "ray"]
+        self.start("head", *head, *config, cpus=0)
+
+    def own_network(self) -> tuple[str, ...]:
+        """Make a network of its own, with nothing but a loopback in it; return what enters it."""
+        script = "ip link set lo up && echo up && exec sleep 3600"
+        self.network = subprocess.Popen(
+            ["unshare", "--net", "sh", "-c", script],
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self.network.stdout is not None
+        assert self.network.stdout.readline() == b"up\n"
+        return "nsenter", f"--net=/proc/{self.network.pid}/ns/net", "--"
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(
+        self, name: str, *arguments: object, cpus: int = 1, hidden: Sequence[Path] = (), **env: str
+    ) -> None:
+        """Start a node and wait until it is there; it sees empty folders in place of `hidden`."""
+        where = arguments or ("--address", self.address)
+        store = ["--object-store-memory", 80 * 2**20, "--disable-usage-stats", "--block"]
+        place = ["--node-ip-address", "127.0.0.1", "--num-cpus", cpus, "--num-gpus", 0]
+        words = [
+            *self.inside,
+            sys.executable,
+            "-m",
+            "ray.scripts.scripts",
+            "start",
+            *where,
+            *place,
+            *store,
+        ]
+        command = list(map(str, words))
+        if hidden:
+            mounts = [f"mount -t tmpfs none {shlex.quote(str(path))}" for path in hidden]
+            script = " && ".join([*mounts, f"exec {shlex.join(command)}"])
+            command = ["unshare", "--mount", "sh", "-c", script]
+        with (self.folder / f"{name}.log").open("wb") as log:
+            self.running[name] = subprocess.Popen(
+                command,
+                env={**self.environment, "RAY_DISABLE_MEMORY_MONITOR": "1", **env},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.wait_for_log(name, "This command will now block")
+
+    def wait_for_log(self, name: str, text: str, seconds: float = 90) -> None:
+        end = time.monotonic() + seconds
+        while text not in (said := (self.folder / f"{name}.log").read_text(errors="replace")):
+            assert self.running[name].poll() is None, said
+            assert time.monotonic() < end, said
+            time.sleep(0.1)
+
+    def family(self, name: str) -> list[psutil.Process]:
+        """Return the processes of a node, its workers and their jobs among them."""
+        try:
+            root = psutil.Process(self.running[name].pid)
+            return [root, *root.children(recursive=True)]
+        except psutil.Error:
+            return []
+
+    def kill(self, name: str) -> None:
+        """Kill a whole node at once, as if its plug were pulled."""
+        for _ in range(2):  # what a dying process still started
+            for process in self.family(name):
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+        self.running.pop(name).wait()
+
+    def stop(self) -> None:
+        for name in reversed(list(self.running)):
+            self.kill(name)
+        self.network.kill()
+        self.network.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def jobs_of(nodes: Nodes, name: str) -> list[psutil.Process]:
+    """Return the processes of a node that carry out jobs: those of its workers' pools."""
+    found = []
+    for process in nodes.family(name):
+        with contextlib.suppress(psutil.Error):
+            if any("spawn_main" in word for word in process.cmdline()):
+                found.append(process)
+    return found
+
+
+def can_be_made() -> bool:
+    """Say whether this process may make namespaces: a network, and mounts over folders."""
+    tried = [
+        "unshare",
+        "--net",
+        "--mount",
+        "sh",
+        "-c",
+        "ip link set lo up && mount -t tmpfs n /mnt",
+    ]
+    try:
+        return subprocess.run(tried, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
