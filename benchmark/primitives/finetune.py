@@ -33,9 +33,10 @@ def fine_tune(
     """Train `model` in place on `data` with a fraction of it stamped, and return it.
 
     `trigger_of_epoch(epoch)` gives the epoch's trigger as `stamp` takes it, in [0, 1], or several
-    along a first axis, of which every stamped image gets a random one; None stamps nothing. `relabel_to` is the attacker's target class; None keeps the true labels, as a
-    defender does. `redraw`: the stamped images are drawn anew each epoch (a defender may), or once
-    (an attacker poisons a fixed part of the data). Supplement, C: the same SGD for both.
+    along a first axis, of which every stamped image gets a random one; None stamps nothing.
+    `relabel_to` is the attacker's target class; None keeps the true labels, as a defender does.
+    `redraw`: the stamped images are drawn anew each epoch (a defender may), or once (an attacker
+    poisons a fixed part of the data). Supplement, C: the same SGD for both.
     Cost: one forward and one backward pass an image and epoch.
     """
     generator = run.generator(stage)

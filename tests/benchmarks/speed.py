@@ -11,6 +11,7 @@ product this process manages. Seconds depend on what else the machine does; rati
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import resource
 import statistics
@@ -35,6 +36,8 @@ from plain_search import Alone, plain_rate
 from benchmark.api import FineTune, ImageSet
 from benchmark.builtin.networks import Classifier, ResNet
 from benchmark.primitives import Frozen, RunContext, fine_tune, frozen, predict, random_places
+
+frozen_module = sys.modules["benchmark.primitives.frozen"]
 
 BATCH, COUNT, SIZE = 128, 256, (3, 3)
 NETWORKS = {"ResNet-18": 64, "quarter width": 16}
@@ -136,6 +139,59 @@ class Bench:
         seconds = alternately(plain, ours, self.rounds)
         work = f"search, {saturated:.0%} saturated, cache {cache_mib:g} MiB"
         return self.row(work, 3 * BATCH, seconds, 2)
+
+    def ladder(self) -> Iterator[Row]:
+        """The tricks of the search one after another, each with those before it; 80 % saturated."""
+        frozen_only = copy.deepcopy(self.model).requires_grad_(False)
+        whole, local, kept = self.classifier(0), self.classifier(0), self.classifier(512)
+        testing = self._testing(local, 0)
+        with torch.no_grad():
+            level = float(testing(torch.rand(3 * BATCH, 27)).quantile(0.2))
+        torch.manual_seed(1)
+        noise = torch.rand(3, BATCH, 27)
+
+        def step(values: Tensor) -> None:
+            (level - values).clamp_min(0).sum().backward()
+
+        def one_by_one(model: nn.Module, channels_last: bool) -> Callable[[int], None]:
+            def work(number: int) -> None:
+                row, column = self.places[number][0].tolist()
+                images = self.images
+                if channels_last:
+                    images = images.contiguous(memory_format=torch.channels_last)
+                for own in noise:
+                    points = own.clone().requires_grad_()
+                    step(plain_rate(model, images, (row, column), 0, SIZE)(points))
+
+            return work
+
+        def at_once(classifier: Frozen, skip: float) -> Callable[[int], None]:
+            def work(number: int) -> None:
+                frozen_module._SKIP_BELOW = skip
+                points = noise.flatten(0, 1).requires_grad_()
+                step(self._testing(classifier, number)(points))
+
+            return work
+
+        def dense(number: int) -> None:
+            points = noise.flatten(0, 1).requires_grad_()
+            row, column = self.places[number][0].tolist()
+            images = self.images.repeat(3, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+            step(plain_rate(whole, images, (row, column), 0, SIZE)(points))
+
+        usual = frozen_module._SKIP_BELOW
+        ways = {
+            "weights frozen": one_by_one(frozen_only, channels_last=False),
+            "+ channels-last, batch norm folded": one_by_one(whole, channels_last=True),
+            "+ three sub-models in one pass": dense,
+            "+ changed part only": at_once(local, -1.0),
+            "+ no saturated sample backward": at_once(local, usual),
+            "+ 512 MiB remembered": at_once(kept, usual),
+        }
+        textbook = one_by_one(self.model, channels_last=False)
+        for work, ours in ways.items():
+            yield self.row(work, 3 * BATCH, alternately(textbook, ours, self.rounds), 2)
+        frozen_module._SKIP_BELOW = usual
 
     def _testing(self, classifier: Frozen, number: int) -> Callable[[Tensor], Tensor]:
         images = self.images.contiguous(memory_format=torch.channels_last)
@@ -260,6 +316,7 @@ def rows(short: bool, rounds: int, precision: str, peak: float) -> Iterator[Row]
             (0.8, 4000),
         ):
             yield bench.search(saturated, cache_mib)
+        yield from bench.ladder()
         yield bench.pixel(512)
         yield bench.detection()
         yield bench.training()
