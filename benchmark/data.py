@@ -63,11 +63,12 @@ def prepare(
     options: BaseModel,
     data_dir: Path | None,
     cache_dir: Path,
-    before_decoding: Callable[[], None] = lambda: None,
+    decoding: Callable[[Callable[[], None]], None] = lambda work: work(),
 ) -> PreparedDataset:
     """Return the prepared data set, decoding it if the cache has no sound copy.
 
-    `before_decoding` is called first in that case, which takes seconds to minutes.
+    `decoding` is handed that work, which takes seconds to minutes and imports torch; it must have
+    it done, here or in another process.
     Safe when several processes prepare the same data set: whoever comes second uses what the
     first one wrote. Raises `UserError`, naming the file, if a file of the source is missing or
     damaged, if the source breaks its contract, or if the cache cannot be written.
@@ -86,13 +87,16 @@ def prepare(
         return found
     with staging(folder):
         pass  # a cache that cannot be written is refused before the work, not after it
-    before_decoding()
-    return _decode(spec, source, data_dir, folder)
+    decoding(lambda: _decode(spec, source, data_dir, folder))
+    found = _open(folder)
+    if found is None:
+        raise UserError(
+            f"{folder} is damaged, or not there, just after it was written", "check the disk"
+        )
+    return found
 
 
-def _decode(
-    spec: DatasetSpec, source: DatasetSource, data_dir: Path | None, folder: Path
-) -> PreparedDataset:
+def _decode(spec: DatasetSpec, source: DatasetSource, data_dir: Path | None, folder: Path) -> None:
     from benchmark.data_summary import describe, packed
 
     data = source.load(data_dir, folder.parents[1])
@@ -102,7 +106,6 @@ def _decode(
             meta["splits"][split] |= write_split(scratch, split, packed(getattr(data, split)))
         write_meta(scratch, meta)
         publish(scratch, folder, lambda: _open(folder) is not None)
-    return _prepared(folder, meta)
 
 
 def load_split(prepared: PreparedDataset, split: SplitName) -> ImageSet:

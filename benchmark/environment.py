@@ -1,4 +1,4 @@
-"""What a result was measured on: packages, plugins, revision, hardware. No torch at import."""
+"""What a result was measured on: packages, plugins, revision, hardware. No torch."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def _git_revision() -> str:
 
 
 def hardware(device: str, threads: int) -> dict[str, Any]:
-    """Return the processor, memory and, for a CUDA device, its name."""
-    found: dict[str, Any] = {
+    """Return the processor and memory, and how they are used."""
+    return {
         "system": platform.platform(terse=True),
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -55,11 +55,6 @@ def hardware(device: str, threads: int) -> dict[str, Any]:
         "device": device,
         "threads": threads,
     }
-    if device.startswith("cuda"):
-        import torch
-
-        found["device_name"] = torch.cuda.get_device_name(device)
-    return found
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import signal
 from collections.abc import Iterable
 
 
@@ -15,6 +17,21 @@ class UserError(Exception):
 
 class JobFault(Exception):
     """One job failed for a reason that a person understands; the run goes on without it."""
+
+
+def unexpected(error: BaseException) -> str:
+    """Say in one line that a job failed by what is neither a `UserError` nor a `JobFault`."""
+    text = f"the harness could not carry it out: {type(error).__name__}: {error}"
+    return " ".join(text.split())
+
+
+def end_in_words(status: int) -> str:
+    """Say how a process ended that was not to end so; empty for status 0."""
+    if status < 0:
+        with contextlib.suppress(ValueError):
+            return f"the process was ended by {signal.Signals(-status).name}"
+        return f"the process was ended by signal {-status}"
+    return f"the process ended with status {status}" if status else ""
 
 
 class UndeclaredKnowledge(AttributeError):

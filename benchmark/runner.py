@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, unexpected
 from benchmark.estimate import Clock
 from benchmark.executors import Executor, WorkerLost
 from benchmark.jobs import BaseJob, Report, TrialJob
@@ -132,8 +132,7 @@ class Runner:
             except UserError:
                 raise
             except Exception as error:  # whatever one job does to its worker, the run goes on
-                text = f"the harness could not carry it out: {type(error).__name__}: {error}"
-                report = Report(id=planned.job.id, status="failed", error=" ".join(text.split()))
+                report = Report(id=planned.job.id, status="failed", error=unexpected(error))
             self._keep(planned, report)
             scheduler.done(planned.job.id)
             self.display.finished(planned, report)

@@ -1,4 +1,4 @@
-"""Reload what a defense wrote and measure it. Runs in the worker, never beside plugin code."""
+"""Reload what a defense wrote and measure it. Runs beside no plugin code but models and metrics."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _EXAMPLES = 6
 
 @lru_cache(maxsize=2)
 def test_images(dataset: PreparedDataset) -> ImageSet:
-    """Return the test images; kept from job to job in a worker."""
+    """Return the test images; read once in a process."""
     return load_split(dataset, "test")
 
 
@@ -176,7 +176,7 @@ def score(
                 for one in after
             ]
             _note(result, component.name, [float(value) for value in values])
-        except Exception as error:  # a metric is a plugin: its fault must not cost the trial
+        except (Exception, SystemExit) as error:  # a plugin: its fault must not cost the trial
             result.metrics[component.name] = None
             result.empty[component.name] = f"{type(error).__name__}: {error}"
     return result

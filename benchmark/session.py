@@ -15,7 +15,6 @@ from typing import Any
 from rich.console import Console
 
 from benchmark.config import Config, Request, resolve
-from benchmark.data import prepare
 from benchmark.data_cache import cache_dir
 from benchmark.display import BarDisplay, PlainDisplay
 from benchmark.errors import UserError
@@ -23,7 +22,6 @@ from benchmark.estimate import Clock, in_words
 from benchmark.events import RunEvent
 from benchmark.jobs import TrialJob, VictimJob
 from benchmark.keeping import Keeper
-from benchmark.loading.faults import blamed
 from benchmark.loading.importing import BUILTIN
 from benchmark.loading.origin import Observer
 from benchmark.loading.reading import observer_of
@@ -32,6 +30,7 @@ from benchmark.observing import Observed, Shown
 from benchmark.placing import Placing
 from benchmark.plan import Plan, make_plan
 from benchmark.plugins import Plugins, load_plugins
+from benchmark.preparing import prepare_apart
 from benchmark.rehearsal import rehearse
 from benchmark.report.escape import printable
 from benchmark.report.leaderboard import print_leaderboard
@@ -96,14 +95,9 @@ def _warn(plugins: Plugins, console: Console) -> None:
 def plan_for(config: Config, options: Options) -> Plan:
     """Return the jobs of a resolved request on this machine; its data set is prepared for that."""
     chosen = config.dataset
-    with blamed(chosen.found.origin):
-        dataset = prepare(
-            chosen.spec,
-            chosen.options,
-            config.request.data_dir,
-            cache_dir(),
-            lambda: _announce(chosen.spec.name),
-        )
+    dataset = prepare_apart(
+        chosen, config.request.data_dir, cache_dir(), lambda: _announce(chosen.spec.name)
+    )
     machine = options.placing.machine(config.run.threads, options.timeout_s, options.out)
     return make_plan(config, dataset, machine)
 

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -362,6 +363,13 @@ def test_looking_planning_and_driving_import_no_torch(tiny_run):
         (2, command.tiny(out, "--defense", "shaek")),
     ):
         assert imported(command, HEAVY, *arguments) == (status, [])
+
+
+def test_a_driver_that_prepares_data_imports_no_torch(command, tmp_path):
+    cold = replace(command, home=tmp_path)
+    arguments = cold.tiny(tmp_path / "results", "--defense", "shake", "--dry-run")
+    assert imported(cold, HEAVY, *arguments) == (0, [])
+    assert len(list(tmp_path.glob("cache/datasets/tiny-*/train.safetensors"))) == 1
 
 
 def test_a_driver_that_runs_something_imports_no_torch(tiny_run, tmp_path):

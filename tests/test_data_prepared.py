@@ -61,10 +61,15 @@ def test_prepared_once_and_found_again(tmp_path):
         assert torch.equal(loaded.labels, getattr(data, split).labels)
 
 
-def test_who_will_wait_is_told_and_nobody_else(tmp_path):
+def test_only_what_is_not_prepared_yet_is_decoded_and_where_the_caller_wants(tmp_path):
     said: list[str] = []
+
+    def elsewhere(work):
+        said.append("decoding")
+        work()
+
     for _ in range(2):
-        prepare(DIGITS, SMALL, None, tmp_path, lambda: said.append("decoding"))
+        prepare(DIGITS, SMALL, None, tmp_path, elsewhere)
     assert said == ["decoding"]
 
 

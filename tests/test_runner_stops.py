@@ -1,6 +1,7 @@
 """Runs that are killed, interrupted, repeated or met by another; jobs that others wait for."""
 
 import os
+import re
 import shutil
 import signal
 import time
@@ -207,16 +208,53 @@ def test_ctrl_c_while_workers_start_is_one_line(tiny_run, tmp_path, delay):
     assert command.nothing_left()
 
 
-def test_ctrl_c_while_data_is_prepared_is_one_line(command, tmp_path):
+@pytest.fixture
+def preparing(command, tmp_path):
+    """Start a run whose data set takes an hour to load."""
     started = tmp_path / "started"
     asked = ["--plugin", STUBBORN, "--dataset", "slow", "--defense", "shake"]
-    arguments = command.tiny(tmp_path / "results", *asked, dataset__started=started)
-    process = command.start(*arguments)
+    process = command.start(*command.tiny(tmp_path / "results", *asked, dataset__started=started))
     wait_for(started.exists)
-    os.killpg(process.pid, signal.SIGINT)
-    printed, said = process.communicate(timeout=30)
-    assert (process.returncode, printed, said) == (130, "", "bench: interrupted\n")
+    yield process
     assert not (tmp_path / "results").exists()
+    assert list(command.home.glob("cache/datasets/.*")) == []
+
+
+@pytest.mark.parametrize("everybody", [True, False])
+def test_ctrl_c_while_data_is_prepared_is_one_line(command, preparing, everybody):
+    if everybody:
+        os.killpg(preparing.pid, signal.SIGINT)
+    else:
+        preparing.send_signal(signal.SIGINT)
+    printed, said = preparing.communicate(timeout=30)
+    assert (preparing.returncode, printed, said) == (130, "", "bench: interrupted\n")
+    assert command.nothing_left()
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_killed_while_data_is_prepared_leaves_no_process(command, preparing, sign):
+    preparing.send_signal(sign)
+    preparing.communicate(timeout=30)
+    assert command.nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        (
+            "killed",
+            "the data set 'fragile' could not be prepared: the process was ended by SIGKILL",
+        ),
+        ("raises", f"plugin file {STUBBORN}: line \\d+: RuntimeError: no images today"),
+    ],
+    ids=["killed", "raises"],
+)
+def test_a_data_set_that_cannot_be_loaded_is_one_line(command, tmp_path, how, reason):
+    asked = ["--plugin", STUBBORN, "--dataset", "fragile", "--defense", "shake"]
+    done = command(*command.tiny(tmp_path / "results", *asked, dataset__started=how))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.match(f"bench: {reason}", done.stderr)
+    assert done.stderr.count("\n") == 1
 
 
 # Workers that are killed: nobody's fault, so the job is started again

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 
 import psutil
 
@@ -34,7 +35,7 @@ class LocalExecutor:
         """Start a job in an idle worker, or in a new one."""
         with self._lock:
             pool = self._idle.pop() if self._idle else self._new_pool()
-        with _ctrl_c_kept_from_children():
+        with ctrl_c_kept_from_children():
             inner = pool.submit(_perform, job, progress)
         outer: Future[str] = Future()
         outer.set_running_or_notify_cancel()
@@ -81,12 +82,14 @@ class LocalExecutor:
 
 
 @contextlib.contextmanager
-def _ctrl_c_kept_from_children() -> Iterator[None]:
+def ctrl_c_kept_from_children() -> Iterator[None]:
     """Let processes that are started in the block never see SIGINT, not even while they start.
 
     A terminal sends Ctrl-C to all of them, but it is the driver that ends them. They inherit the
     blocked signal; one that meets the driver in the block is delivered after it.
     """
+    # The first process started would start it, and that lets the signal through again.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -108,16 +109,19 @@ def _reason(error: BaseException, sealed: bool) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def die_with(parent: int) -> None:
-    """End this process and its children when its parent is gone.
+def die_with(parent: int, end: Callable[[], NoReturn] | None = None) -> None:
+    """End this process and its children when its parent is gone, with `end` if it is given.
 
     So a killed run leaves nothing behind.
     """
 
     def watch() -> None:
+        if os.name == "posix":
+            # A signal that this thread took would not wake the main one, where Python answers it.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         while os.getppid() == parent:
             time.sleep(0.5)
-        end_family()
+        (end or end_family)()
 
     threading.Thread(target=watch, daemon=True, name="parent-watch").start()
 

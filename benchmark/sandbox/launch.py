@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import time
 from dataclasses import dataclass
 
+from benchmark.errors import end_in_words
 from benchmark.sandbox.files import JobFolder
 from benchmark.sandbox.log import BoundedLog
 from benchmark.sandbox.start import Running, start
@@ -55,11 +54,7 @@ class Exit:
         """Say in words why the process failed; empty if its status is 0."""
         if self.killed:
             return self.killed
-        if self.status < 0:
-            with contextlib.suppress(ValueError):
-                return f"the process was ended by {signal.Signals(-self.status).name}"
-            return f"the process was ended by signal {-self.status}"
-        return f"the process ended with status {self.status}" if self.status else ""
+        return end_in_words(self.status)
 
 
 def launch(folder: JobFolder, threads: int, limits: Limits) -> Exit:

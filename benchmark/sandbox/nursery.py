@@ -1,7 +1,9 @@
-"""A process that holds torch and nothing of any job; for each job it starts a copy of itself.
+"""A process that holds torch and nothing of any job; for each job it starts copies of itself.
 
-Importing torch takes more than a second, a copy some hundredths. The process never runs a plugin's
-code and is never told what a job is about, only its folder; each copy serves one job and ends.
+Importing torch takes more than a second and half a gigabyte, a copy some hundredths and what it
+changes. The process never runs a plugin's code and is never told what a job is about. A copy runs
+one plugin and is told a folder, or carries out one step of the harness and is told a descriptor
+(`benchmark.sandbox.trusted`); then it ends.
 
 usage: python -m benchmark.sandbox.nursery SOCKET
 """
@@ -15,10 +17,14 @@ import socket
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from benchmark.sandbox.child import carry_out, end_family, end_with
+from benchmark.sandbox.child import carry_out, die_with, end_family, end_with
+from benchmark.sandbox.seal import be_as_any_process, keep_from_siblings
+from benchmark.sandbox.trusted import answer_step, find_step
 from benchmark.sandbox.watch import adopt_orphans
 
 _POLL_S = 0.02
@@ -26,38 +32,70 @@ _IDLE_POLL_S = 0.1
 
 
 def main() -> None:
-    """Serve jobs from the socket, one after another, until its other end is closed."""
+    """Make copies as the socket asks, one after another, until its other end is closed."""
+    # A plugin that runs beside must not look into a copy that holds what is scored, nor into this.
+    keep_from_siblings()
     control = socket.socket(fileno=int(sys.argv[1]))
-    import benchmark.sandbox.tasks  # noqa: F401  what every copy needs
+    # What every copy needs, and most of them load: imported once.
+    import benchmark.builtin.models
+    import benchmark.builtin.plugin
+    import benchmark.sandbox.tasks  # noqa: F401
 
     adopt_orphans()
     while True:
         while not select.select([control], [], [], _IDLE_POLL_S)[0]:
             _reap()
+        what, descriptors = "", list[int]()
         with contextlib.suppress(ConnectionError):
-            folder, descriptors, _, _ = socket.recv_fds(control, 65536, 1)
-            if folder and descriptors:
-                _serve(control, folder.decode(), descriptors[0])
-                continue
-        end_family()
+            message, descriptors, _, _ = socket.recv_fds(control, 65536, 3)
+            what = message.decode()
+        match descriptors:
+            case [_]:
+                _serve(control, descriptors, partial(_run_plugin, Path(what)))
+            case [_, _, _]:
+                with contextlib.suppress(Exception):  # the copy meets it again, and tells
+                    find_step(what)
+                _serve(control, descriptors, partial(_take_step, what, os.getpid()))
+            case _:
+                end_family()
 
 
-def _serve(control: socket.socket, folder: str, output: int) -> None:
-    """Start a copy for the folder; tell its number, and its exit status when it has ended."""
+def _serve(control: socket.socket, descriptors: list[int], become: Callable[..., int]) -> None:
+    """Start a copy that does `become` with the descriptors; tell its number, in the end its status.
+
+    The status is what `become` returns, unless the copy ends before.
+    """
     pid = os.fork()
     if pid == 0:
         control.close()
-        _become_job(Path(folder), output)
-    os.close(output)
+        _be(partial(become, *descriptors))
+    for descriptor in descriptors:
+        os.close(descriptor)
     control.send(b"%d" % pid)
-    while True:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            _reap()
-            control.send(b"%d" % os.waitstatus_to_exitcode(status))
-            return
-        if select.select([control], [], [], _POLL_S)[0]:
-            end_family()  # nothing is sent while a job runs: the worker is gone
+    with _end_of(pid) as end:
+        watched: list[Any] = [control, *end]
+        while True:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                _reap()
+                control.send(b"%d" % os.waitstatus_to_exitcode(status))
+                return
+            if control in select.select(watched, [], [], _POLL_S)[0]:
+                end_family()  # nothing is sent while a copy runs: the worker is gone
+
+
+@contextlib.contextmanager
+def _end_of(pid: int) -> Iterator[list[int]]:
+    """Yield what becomes readable when the process ends; nothing where the system has none."""
+    try:
+        end = os.pidfd_open(pid)
+    except (OSError, AttributeError):  # before Linux 5.3, or a Python that was built there
+        yield []
+        return
+    try:
+        yield [end]
+    finally:
+        os.close(end)
 
 
 def _reap() -> None:
@@ -67,23 +105,40 @@ def _reap() -> None:
             pass
 
 
-def _become_job(folder: Path, output: int) -> NoReturn:
-    """Take on what a process started for the folder would have, do the job and end."""
+def _be(become: Callable[[], int]) -> NoReturn:
     status = 1
     try:
         os.setsid()
-        for descriptor in (1, 2):
-            os.dup2(output, descriptor)
-        os.close(output)
-        scratch = str(folder / "scratch")
-        os.environ |= {"HOME": scratch, "TMPDIR": scratch}
-        tempfile.tempdir = None
-        os.chdir(scratch)
-        status = carry_out(folder)
+        status = become()
     except BaseException:
         traceback.print_exc()
     finally:
         end_with(status)
+
+
+def _run_plugin(folder: Path, output: int) -> int:
+    """Take on what a process started for the folder would have, and do the job."""
+    be_as_any_process()
+    _print_to(output)
+    scratch = str(folder / "scratch")
+    os.environ |= {"HOME": scratch, "TMPDIR": scratch}
+    tempfile.tempdir = None
+    os.chdir(scratch)
+    return carry_out(folder)
+
+
+def _take_step(step: str, nursery: int, question: int, answer: int, messages: int) -> int:
+    """Carry out a step of the harness; it is not for plugins to see."""
+    die_with(nursery)
+    _print_to(messages)
+    answer_step(step, question, answer)
+    return 0
+
+
+def _print_to(descriptor: int) -> None:
+    for standard in (1, 2):
+        os.dup2(descriptor, standard)
+    os.close(descriptor)
 
 
 if __name__ == "__main__":

@@ -172,7 +172,16 @@ def keep_from_siblings() -> None:
     """Let other processes of the user not look into this one (Linux): no ptrace, no memory.
 
     Where nothing is sealed, it is what keeps a worker's environment and open files to itself; the
-    administrator's processes are not bound by it.
+    administrator's processes are not bound by it. What this process forks is kept likewise.
     """
+    _set_dumpable(0)
+
+
+def be_as_any_process() -> None:
+    """Take `keep_from_siblings` back: a kept process may not open all of its own /proc folder."""
+    _set_dumpable(1)
+
+
+def _set_dumpable(value: int) -> None:
     if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, value, 0, 0, 0)

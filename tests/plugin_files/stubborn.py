@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -98,10 +100,22 @@ class Slow:
         raise AssertionError
 
 
+class Fragile(Slow):
+    """Ends the process that loads it, or raises."""
+
+    def load(self, data_dir: Path | None, cache_dir: Path) -> LoadedDataset:
+        if self.options.started == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise RuntimeError("no images today")
+
+
 @hookimpl
 def bench_datasets() -> list[DatasetSpec]:
     info = DatasetInfo(3, (16, 16))
-    return [DatasetSpec("slow", "1", "takes an hour", info, Slow, SlowOptions)]
+    return [
+        DatasetSpec("slow", "1", "takes an hour", info, Slow, SlowOptions),
+        DatasetSpec("fragile", "1", "gives nothing", info, Fragile, SlowOptions),
+    ]
 
 
 @hookimpl

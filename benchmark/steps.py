@@ -1,0 +1,60 @@
+"""The steps of a job that need torch, for a worker that does without. No torch.
+
+Each is carried out by the function of its name in `benchmark.measuring`, in a process of its own
+that no plugin shares, and may raise `UserError` (the disk is full, say) or `JobFault`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from benchmark.errors import JobFault
+from benchmark.jobs import Job, Message
+from benchmark.sandbox.files import JobFolder, Result
+from benchmark.sandbox.trusted import carry_out_step
+
+
+class Task(Message):
+    """What a step is asked."""
+
+    job: Annotated[Job, Field(discriminator="kind")]
+    folder: JobFolder
+    result: Result | None = None
+    """Of the plugin, for measuring."""
+
+
+def write_clean_images(job: Job, folder: JobFolder) -> None:
+    """Write the clean images of the defense's split in the inbox of a trial."""
+    _carry_out("write_clean_images", Task(job=job, folder=folder))
+
+
+def measure(job: Job, folder: JobFolder, result: Result) -> dict[str, Any]:
+    """Reload and measure what the plugin wrote, and keep it; returns fields of a `Report`.
+
+    Those of a trial hold `examples` besides, rows for its `series`.
+    """
+    found = _carry_out("measure", Task(job=job, folder=folder, result=result))
+    assert isinstance(found, dict)
+    return found
+
+
+_device_names: dict[str, str] = {}
+
+
+def device_name(job: Job, folder: JobFolder) -> str:
+    """Return the name of the job's device; empty for the CPU, and where it cannot be asked."""
+    device = job.setup.device
+    if device.startswith("cuda") and device not in _device_names:
+        with contextlib.suppress(JobFault):
+            _device_names[device] = str(_carry_out("device_name", Task(job=job, folder=folder)))
+    return _device_names.get(device, "")
+
+
+def _carry_out(step: str, task: Task) -> Any:
+    threads, home = task.job.setup.threads, task.folder.root.parent
+    text = task.model_dump_json()
+    return json.loads(carry_out_step(f"benchmark.measuring:{step}", text, threads, home))
