@@ -22,6 +22,7 @@ from benchmark.estimate import Clock, in_words
 from benchmark.events import RunEvent
 from benchmark.jobs import TrialJob, VictimJob
 from benchmark.keeping import Keeper
+from benchmark.loading.faults import blamed
 from benchmark.loading.importing import BUILTIN
 from benchmark.loading.origin import Observer
 from benchmark.loading.reading import observer_of
