@@ -79,12 +79,7 @@ class Frozen(nn.Module):
     def stamped(
         self,
         images: Float[Tensor, "batch 3 height width"],
-        triggers: Float[
-            Tensor,
-            (
-                stack  # batch 3 patch_height patch_width
-            ),
-        ],
+        triggers: Float[Tensor, " stack #batch 3 patch_height patch_width"],
         place: Int64[Tensor, "1 2"],
         rows: Int64[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "stack batch classes"]:

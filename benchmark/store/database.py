@@ -13,7 +13,7 @@ from benchmark.errors import UserError
 from benchmark.records import ModelRecord, Status, TrialRecord
 from benchmark.store import ledger, opening, rows, schema
 from benchmark.store.artifacts import ArtifactStore
-from benchmark.store.codec import Record, encode
+from benchmark.store.codec import Record, Row, encode
 from benchmark.store.faults import damaged, explained
 from benchmark.store.layout import MODEL, TRIAL, Layout
 from benchmark.store.lock import WriterLock
@@ -189,7 +189,7 @@ class Store:
             claims = rows.several(self._connection, TRIAL, wanted)
             return with_claims(made, cast("list[TrialRecord]", claims))
 
-    def _flat_trials(self) -> list[rows.Row]:
+    def _flat_trials(self) -> list[Row]:
         with transaction(self._connection, write=False):
             return rows.audited(self._connection, TRIAL)
 
