@@ -245,7 +245,7 @@ class _Planner:
         return identity(
             "group",
             {
-                "format": FORMAT,
+                "format": [FORMAT, TRIAL_FORMAT],
                 "data": self.dataset.fingerprint,
                 "model": self.config.model.deciding,
                 "recipe": self.config.recipe.model_dump(mode="json"),

@@ -44,8 +44,9 @@ NETWORKS = {"ResNet-18": 64, "quarter width": 16}
 FORWARD_GFLOP = {"ResNet-18": 1.11, "quarter width": 0.0708}
 """Of one 32×32 image; an input gradient costs as much again, weights' gradients once more."""
 
-SEARCHES = [(0, 0), (0, 512), (0.5, 512), (0.8, 0), (0.8, 512), (0.8, 4000)]
+SEARCHES = [(0, 0), (0, 512), (0, 4000), (0.8, 0), (0.8, 512), (0.8, 4000)]
 """Share of saturated samples, MiB for clean activations."""
+WIDE_SEARCHES = [(0, 0), (0, 1024), (0.8, 0), (0.8, 1024)]
 
 
 @dataclass(frozen=True)
