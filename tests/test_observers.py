@@ -147,6 +147,15 @@ def test_a_plugin_may_observe_and_offer_something(write_plugin) -> None:
     assert [list(observer.calls) for observer in plugins.observers] == [["bench_run_started"]]
 
 
+def test_there_is_nothing_to_check_in_an_observer(write_plugin, monkeypatch, capsys) -> None:
+    file = write_plugin("@hookimpl\ndef bench_run_started(run):\n    pass\n")
+    monkeypatch.setattr(sys, "argv", ["bench", "check", str(file)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert "offers nothing to check (observers have no rules to keep)" in capsys.readouterr().err
+
+
 def test_a_folder_that_cannot_be_written_is_refused_before_the_run(command, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     out = tmp_path / "out"

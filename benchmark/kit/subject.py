@@ -64,6 +64,8 @@ def _in_file(path: Path) -> tuple[list[Subject], list[Report]]:
         for fault in reading.faults
     )
     reports = [Report("plugin", path.name, str(origin), findings)] if findings else []
+    if not subjects and not reports:
+        raise UserError(f"{path} offers nothing to check", "observers have no rules to keep")
     return subjects, reports
 
 
