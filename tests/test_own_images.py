@@ -19,6 +19,7 @@ from benchmark.builtin.datasets.own.options import FilesOptions
 from benchmark.cli import main
 from benchmark.data import load_split, prepare
 from benchmark.errors import UserError
+from benchmark.kit import check
 from benchmark.plugins import load_plugins
 
 COLOURS = {"blue": (0, 0, 200), "green": (0, 200, 0), "red": (200, 0, 0)}
@@ -140,6 +141,13 @@ def test_parquet_files_alone_or_as_two_splits(tmp_path: Path) -> None:
     assert found.class_names == ("bleu", "vert", "rouge")
     assert (len(train.labels), len(test.labels)) == (9, 6)
     assert is_the_colour_of_its_class(train.images, train.labels)
+
+
+def test_they_keep_every_rule_that_data_sets_have(tmp_path: Path) -> None:
+    x, y = arrays(12)
+    np.savez(tmp_path / "own.npz", images=x, labels=y)
+    found = check("files", data_dir=tmp_path / "own.npz")
+    assert found.passed, found
 
 
 def broken(case: str, root: Path) -> Path | None:

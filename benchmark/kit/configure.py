@@ -32,6 +32,7 @@ def configure(subject: Subject, asked: Asked) -> Config:
             attacks=(name,) if kind == "attack" else (),
             dataset=name if kind == "dataset" else tiny.DATASET,
             model=name if kind == "model" else tiny.MODEL,
+            data_dir=asked.data_dir if kind == "dataset" else None,
             sets={**({} if kind == "attack" else _ONE_TRIGGER), **asked.sets},
         ),
         plugins_around(subject.origin),
