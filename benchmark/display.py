@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from benchmark.estimate import Clock, in_words
+from benchmark.estimate import Clock, in_words, kind_of
 from benchmark.jobs import BaseJob, Report, TrialJob
 from benchmark.plan import Planned
 from benchmark.report.escape import printable
@@ -67,12 +67,23 @@ class _Remaining:
     workers: int
     left: dict[str, Planned]
     started: dict[str, float] = field(default_factory=dict)
+    kinds: dict[str, tuple[Planned, int]] = field(default_factory=dict)
+    """Kind → one of the jobs left and their number: ten thousand are not counted at each tick."""
+
+    def __post_init__(self) -> None:
+        for planned in self.left.values():
+            self._count(planned, 1)
+
+    def _count(self, planned: Planned, more: int) -> None:
+        _, count = self.kinds.get(kind_of(planned), (planned, 0))
+        self.kinds[kind_of(planned)] = planned, count + more
 
     def start(self, planned: Planned) -> None:
         self.started[planned.job.id] = time.monotonic()
 
     def finish(self, planned: Planned, report: Report | None) -> None:
-        self.left.pop(planned.job.id, None)
+        if self.left.pop(planned.job.id, None) is not None:
+            self._count(planned, -1)
         begun = self.started.pop(planned.job.id, None)
         if report is not None and report.status == "done" and begun is not None:
             self.clock.note(planned, time.monotonic() - begun)
@@ -80,7 +91,7 @@ class _Remaining:
     def seconds(self) -> float:
         """Return the expected rest, with what running jobs have behind them taken off."""
         now = time.monotonic()
-        rest = self.clock.total(self.left.values(), self.workers)
+        rest = self.clock.total_of(self.kinds.values(), self.workers)
         for key, begun in self.started.items():
             if key in self.left:
                 rest -= min(now - begun, self.clock.expect(self.left[key])) / self.workers

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from statistics import fmean
 
 from benchmark.jobs import TrialJob
 from benchmark.plan import Planned
@@ -20,7 +19,8 @@ class Clock:
     """Mean seconds of a kind of job; a trial's kind is its defense with its options."""
 
     preset: Estimate
-    seen: dict[str, list[float]] = field(default_factory=dict)
+    seen: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """Kind → how many were seen, and their seconds together."""
 
     @classmethod
     def of_store(cls, preset: Estimate, store: Store | None, jobs: Iterable[Planned]) -> Clock:
@@ -39,27 +39,31 @@ class Clock:
 
     def note(self, planned: Planned, seconds: float) -> None:
         """Learn from a finished job."""
-        self.seen.setdefault(_kind(planned), []).append(seconds)
+        count, together = self.seen.get(kind_of(planned), (0, 0.0))
+        self.seen[kind_of(planned)] = count + 1, together + seconds
 
     def expect(self, planned: Planned) -> float:
         """Return the seconds that a job will take."""
-        seen = self.seen.get(_kind(planned))
-        if seen:
-            return fmean(seen)
-        return float(getattr(self.preset, planned.job.kind))
+        count, together = self.seen.get(kind_of(planned), (0, 0.0))
+        return together / count if count else float(getattr(self.preset, planned.job.kind))
 
     def total(self, jobs: Iterable[Planned], workers: int) -> float:
         """Return the seconds that jobs will take together; base models run one at a time."""
+        return self.total_of(((planned, 1) for planned in jobs), workers)
+
+    def total_of(self, jobs: Iterable[tuple[Planned, int]], workers: int) -> float:
+        """Return the same for jobs of which each stands for so many of its kind."""
         alone = together = 0.0
-        for planned in jobs:
+        for planned, count in jobs:
             if planned.job.kind == "base":
-                alone += self.expect(planned)
+                alone += count * self.expect(planned)
             else:
-                together += self.expect(planned)
+                together += count * self.expect(planned)
         return alone + together / workers
 
 
-def _kind(planned: Planned) -> str:
+def kind_of(planned: Planned) -> str:
+    """Return what jobs have in common that take about as long."""
     return f"{planned.job.kind} {planned.facts.get('variant_id', '')}"
 
 

@@ -124,6 +124,12 @@ class Nodes:
         except psutil.Error:
             return []
 
+    def signal(self, name: str, number: int) -> None:
+        """Send a signal to every process of a node."""
+        for process in self.family(name):
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(number)
+
     def kill(self, name: str) -> None:
         """Kill a whole node at once, as if its plug were pulled."""
         for _ in range(2):  # what a dying process still started
@@ -140,14 +146,25 @@ class Nodes:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def jobs_of(nodes: Nodes, name: str) -> list[psutil.Process]:
-    """Return the processes of a node that carry out jobs: those of its workers' pools."""
-    found = []
+def pools_of(nodes: Nodes, name: str) -> list[psutil.Process]:
+    """Return the trusted processes of a node that carry out jobs."""
+    return [one for one in nodes.family(name) if "spawn_main" in _words(one)]
+
+
+def is_at_work(nodes: Nodes, name: str) -> bool:
+    """Say whether a plugin runs on the node now: its process is in the job's folder."""
     for process in nodes.family(name):
-        with contextlib.suppress(psutil.Error):
-            if any("spawn_main" in word for word in process.cmdline()):
-                found.append(process)
-    return found
+        with contextlib.suppress(psutil.Error, OSError):
+            if Path(process.cwd()).name == "scratch" and "/job-" in process.cwd():
+                return True
+    return False
+
+
+def _words(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def can_be_made() -> bool:

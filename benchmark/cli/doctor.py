@@ -18,8 +18,16 @@ def doctor(
         "bench-results"
     ),
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(metavar="ADDR", help="Compare the nodes of this Ray cluster instead."),
+    ] = None,
 ) -> None:
     """Say what this machine can do, and estimate how long each preset takes on it."""
+    if ray_address is not None:
+        _compare_nodes(ray_address, as_json)
+        return
+
     import json
 
     from benchmark.data_cache import cache_dir
@@ -32,4 +40,15 @@ def doctor(
     else:
         typer.echo("\n".join(lines(found)))
     if found.problems:
+        raise typer.Exit(1)
+
+
+def _compare_nodes(address: str, is_json: bool) -> None:
+    import json
+
+    from benchmark.doctor.nodes import as_json, check_nodes, node_lines
+
+    nodes = check_nodes(address)
+    typer.echo(json.dumps(as_json(nodes), indent=2) if is_json else "\n".join(node_lines(nodes)))
+    if any(node.problems for node in nodes):
         raise typer.Exit(1)
