@@ -136,9 +136,9 @@ def test_every_task_is_done_once_whatever_is_lost_and_however_many_slots_there_a
 # The paper's grids on a virtual clock
 
 
-@pytest.fixture(scope="module", params=[3, 5])
-def grids(request):
-    return schedule.paper(seeds=request.param, draw=0)
+@pytest.fixture(scope="module")
+def grids():
+    return schedule.paper(seeds=5, draw=0)
 
 
 @pytest.mark.parametrize("workers", [1, 8, 64])
@@ -148,7 +148,7 @@ def test_up_to_64_workers_the_paper_s_grids_take_at_most_a_tenth_over_the_bound(
 
 
 @pytest.mark.parametrize("workers", [1, 8, 64, 512])
-def test_one_seed_is_as_near_to_what_any_schedule_can_reach(workers):
+def test_one_seed_comes_as_near_to_what_any_schedule_can_reach(workers):
     """On 64 workers nothing but two base models runs for a quarter of the bound."""
     case = schedule.paper(seeds=1, draw=0)
     assert case.makespan(workers) <= 1.05 * case.strict_bound(workers)

@@ -64,13 +64,14 @@ def main() -> None:
     parser.add_argument("--victims", type=int, default=12, help="a multiple of 3")
     chosen = parser.parse_args()
     conftest, ray_nodes = load("conftest"), load("ray_nodes")
-    sets = {"attack__triggers": triggers(chosen.victims), "rattle__seconds": chosen.seconds}
-    sets |= {"base__epochs": 1, "attack__epochs": 1, "run__min_asr": 0}
+    sets = {"attack__triggers": triggers(chosen.victims), "run__min_asr": 0}
+    sets |= {"base__epochs": 1, "attack__epochs": 1}
     with tempfile.TemporaryDirectory() as home:
         command = conftest.Command(Path(home))
         made = Path(home) / "made"
         prepared = command(*command.tiny(made, "--defense", "none", **sets))
         assert prepared.returncode == 0, prepared.stderr
+        sets["rattle__seconds"] = chosen.seconds
         print("| where | over the work | without the first of each slot |")
         print("| --- | ---: | ---: |")
         for name in ("local pool", "nodes with common folders", "nodes with nothing in common"):
