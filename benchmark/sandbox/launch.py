@@ -85,6 +85,7 @@ def launch(folder: JobFolder, threads: int, limits: Limits) -> Exit:
 def _hold(process: Running, limits: Limits, watch: Watch) -> str:
     """Wait until the process has ended or passes a limit; return which one."""
     started = time.monotonic()
+    watch.look()  # a copy may be done before it is asked for the first time
     while process.poll() is None:
         watch.look()
         passed = limits.passed(time.monotonic() - started, watch)
