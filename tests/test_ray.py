@@ -1,23 +1,40 @@
-"""Runs on a Ray of this machine alone: the numbers of the local pool, and a clean end."""
+"""Runs on a Ray of this machine alone: the numbers of the local pool, and a clean end.
+
+Those that start Ray, which takes seconds to a minute, are slow: run by hand with `-m slow`.
+"""
 
 import os
 import secrets
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmark.store import Store
 
-pytest.importorskip("ray")
-
 MEASURED = {"seconds", "peak_memory_mib", "environment", "run", "finished", "log"}
+
+
+def test_without_ray_one_line_says_what_to_install(command, tmp_path):
+    broken = tmp_path / "site" / "ray" / "__init__.py"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("raise ImportError\n")
+    path = f"{broken.parents[1]}{os.pathsep}{command.environment()['PYTHONPATH']}"
+    without = replace(command, extra={"PYTHONPATH": path})
+    done = without("run", "--executor", "ray", "--out", tmp_path / "results")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "bench: --executor ray: Ray is not installed (pip install 'backdoor-bench[ray]')\n"
+    )
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.fixture
 def with_token(tiny_run, tmp_path):
     """Let Ray find its password there, and not make one in the home folder."""
+    pytest.importorskip("ray")
     (tmp_path / "token").write_text(secrets.token_hex(32))
     ours = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
     tiny_run.command.extra = ours
@@ -37,6 +54,7 @@ def contents(out: Path) -> tuple[dict, dict, dict]:
     return records, models, files
 
 
+@pytest.mark.slow
 def test_a_run_on_ray_has_the_numbers_of_the_local_pool_and_leaves_nothing(with_token, tmp_path):
     command, out = with_token.command, tmp_path / "results, ü"
     asked = ["--defense", "shake", "--workers", 2, "--executor", "ray"]
