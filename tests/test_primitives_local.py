@@ -194,6 +194,15 @@ def test_what_is_remembered_needs_the_images_numbers() -> None:
         local.stamped(torch.zeros(4, 3, 16, 16), torch.zeros(1, 1, 3, 3, 3), torch.tensor([[5, 5]]))
 
 
+def test_what_is_forgotten_needs_no_numbers() -> None:
+    local = frozen(resnet().float())
+    local.remember(torch.zeros(4, 3, 16, 16, dtype=torch.uint8), (3, 3), 1)
+    local.forget()
+    images, triggers, place = torch.rand(2, 3, 16, 16), torch.rand(1, 1, 3, 3, 3), [[5, 5]]
+    found = local.stamped(images, triggers, torch.tensor(place))
+    assert found.shape == (1, 2, 5)
+
+
 def test_half_precision_is_near() -> None:
     model, images, triggers = resnet().float(), random(3, 3, 16, 16), random(2, 3, 3, 3, 3)
     images, triggers, place = images.float(), triggers.float(), torch.tensor([[5, 9]])

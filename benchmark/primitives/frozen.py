@@ -76,6 +76,11 @@ class Frozen(nn.Module):
         self._meter.forward_images += len(images) if found else 0
         return sum(tensor.nbytes for tensor in found.values())
 
+    def forget(self) -> None:
+        """Give the memory of `remember` back."""
+        if self._trunk is not None:
+            self._trunk.remember({})
+
     def stamped(
         self,
         images: Float[Tensor, "batch 3 height width"],

@@ -101,6 +101,7 @@ class Mesa:
             run.progress(epoch + 1, options.epochs, "search")
             if float(sums[0].max()) / count < options.stop_below:
                 break
+        classifier.forget()  # the retraining needs the memory
         return staircase
 
     def _record(self, run: RunContext, epoch: int, means: Float[Tensor, "4 stack"]) -> None:
