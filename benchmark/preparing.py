@@ -11,7 +11,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from benchmark.config import Chosen
 from benchmark.data import PreparedDataset, prepare
@@ -22,6 +22,7 @@ from benchmark.loading.faults import blamed
 from benchmark.loading.origin import Origin
 from benchmark.plugins import load_spec
 from benchmark.sandbox.child import die_with, end_family, end_with
+from benchmark.specs import DatasetSpec
 
 _CLEANING_S = 5.0
 
@@ -81,9 +82,10 @@ def _be_child(
     status, origin = 1, Origin.from_json(dataset.origin)
     try:
         with blamed(origin):  # here, where an error still knows its line
-            spec = load_spec(origin, "dataset", dataset.name)
+            spec = cast("DatasetSpec", load_spec(origin, "dataset", dataset.name))
             options = spec.options.model_validate(dataset.options)
-            prepare(spec, options, data_dir, cache_dir)  # type: ignore[arg-type]
+            seen = spec.under(options, data_dir)
+            prepare(seen, options, data_dir, cache_dir)
         status = 0
     except UserError as error:
         say.send_bytes(str(error).encode(errors="backslashreplace"))

@@ -116,4 +116,4 @@ def test_specs_and_keys_do_not_import_torch(tmp_path):
         "source.fingerprint_inputs(None, pathlib.Path('.')); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert [spec.name for spec in DATASETS] == ["digits", "cifar10", "cifar100"]
+    assert [spec.name for spec in DATASETS] == ["digits", "cifar10", "cifar100", "files"]

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from benchmark.errors import UserError
+from benchmark.placing import Placing
 from benchmark.report.reproduction import claims, figures
 from benchmark.report.reproduction_page import Made, csv_rows, page
 from benchmark.reproduce import Wanted, start
@@ -136,7 +137,8 @@ def test_a_preset_stands_in_for_the_grids_that_it_has_a_part_of():
 
 
 def plan(tmp_path: Path, capsys, **changes: object) -> str:
-    options = Options(tmp_path / "out", (), "cpu", 1, 60.0, "failed", dry_run=True)
+    placing = Placing("local", None, "cpu", 1, None)
+    options = Options(tmp_path / "out", (), placing, 60.0, 0, "failed", dry_run=True)
     asked = {"study": "mesa-2019", "grids": ("A",), "preset": "quick", "page": tmp_path / "x.md"}
     assert start(Wanted(**(asked | changes)), options) == 0
     return capsys.readouterr().out

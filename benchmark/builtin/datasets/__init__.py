@@ -32,6 +32,8 @@ DATASETS: list[DatasetSpec] = [
         options=DigitsOptions,
         paper="https://arxiv.org/abs/1505.07818",
     ),
+    _cifar(CIFAR10, "CIFAR-10: downloaded, or from --data-dir (official archive or parquet)"),
+    _cifar(CIFAR100, "CIFAR-100: downloaded, or from --data-dir (official archive or parquet)"),
     DatasetSpec(
         name="files",
         version="1",
@@ -41,6 +43,4 @@ DATASETS: list[DatasetSpec] = [
         options=FilesOptions,
         look=look,
     ),
-    _cifar(CIFAR10, "CIFAR-10: downloaded, or from --data-dir (official archive or parquet)"),
-    _cifar(CIFAR100, "CIFAR-100: downloaded, or from --data-dir (official archive or parquet)"),
 ]
