@@ -16,7 +16,9 @@ from benchmark.errors import UserError
 from benchmark.plan import Plan, Planned
 from benchmark.plugins import load_plugins
 from benchmark.rehearsal import rehearse
+from benchmark.report.html.contents import read_contents
 from benchmark.report.reproduction import claims, figures
+from benchmark.report.reproduction_figures import draw
 from benchmark.report.reproduction_page import Made, csv_rows, page
 from benchmark.session import Options, describe, plan_for, run_missing
 from benchmark.store import Store
@@ -35,6 +37,8 @@ class Wanted:
     sets: Mapping[str, str] | None = None
     data_dir: Path | None = None
     page: Path = Path("reproduction.md")
+    run: bool = True
+    """False: run nothing, write the page of what is there."""
     command: str = ""
     """The command line as it was given, for the page."""
 
@@ -66,17 +70,34 @@ def start(wanted: Wanted, options: Options) -> int:
         describe(plan, options)
         return 0
     messages = Console(stderr=True)
-    with Store.open(options.out, write=True, create=True) as store:
-        observers = load_plugins(options.plugin_files).observers
-        status = run_missing(plan, store, options, messages, observers)
-        frame = store.trials_frame()
-    trials = {(cell.grid.name, cell.row.label): cell.trials for cell in cells}
-    found = figures(study, grids, trials, frame)
-    made = Made(wanted.command, tuple(_setting(grid, cells) for grid in grids))
-    text = page(study, grids, found, claims(study, grids, trials, frame), made)
-    _write(wanted.page, text, csv_rows(found))
-    messages.print(f"the page is {wanted.page}, its figures {_csv(wanted.page)}", highlight=False)
+    status = 0
+    with Store.open(options.out, write=wanted.run, create=wanted.run) as store:
+        if wanted.run:
+            observers = load_plugins(options.plugin_files).observers
+            status = run_missing(plan, store, options, messages, observers)
+            if store.trials_frame().empty:  # interrupted before the first trial
+                return status
+        _report(study, grids, cells, store, wanted)
+    messages.print(
+        f"the page is {wanted.page}, its numbers {_csv(wanted.page)}, its figures in "
+        f"{_figures(wanted.page)}",
+        highlight=False,
+    )
     return status
+
+
+def _report(
+    study: Study, grids: Sequence[Grid], cells: Sequence[_Cell], store: Store, wanted: Wanted
+) -> None:
+    """Write the page, its numbers and its figures from what the store holds."""
+    contents = read_contents(store)
+    trials = {(cell.grid.name, cell.row.label): cell.trials for cell in cells}
+    found = figures(study, grids, trials, contents.frame)
+    settings = tuple(_setting(grid, cells) for grid in grids)
+    made = Made(wanted.command, settings, _figures(wanted.page).name)
+    pictures = draw(study, grids, trials, contents, _figures(wanted.page))
+    argued = claims(study, grids, trials, contents.frame)
+    _write(wanted.page, page(study, grids, found, argued, made, pictures), csv_rows(found))
 
 
 def _cells(study: Study, grids: Sequence[Grid], wanted: Wanted, options: Options) -> list[_Cell]:
@@ -140,6 +161,10 @@ def _check_page(file: Path) -> None:
 
 def _csv(file: Path) -> Path:
     return file.with_suffix(".csv")
+
+
+def _figures(file: Path) -> Path:
+    return file.with_name(f"{file.stem}-figures")
 
 
 def _write(file: Path, text: str, rows: Sequence[Mapping[str, Any]]) -> None:

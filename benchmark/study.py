@@ -65,6 +65,7 @@ class Study(_Part):
     grid: tuple[Grid, ...]
     row: tuple[StudyRow, ...]
     claim: tuple[Claim, ...] = ()
+    drawn_row: str = Field("", description="label of the row whose generated triggers are drawn")
 
     def grids(self, names: tuple[str, ...], preset: str | None) -> tuple[Grid, ...]:
         """Return the grids asked for, all by default: those that `preset` can stand in for.

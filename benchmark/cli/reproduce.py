@@ -49,8 +49,15 @@ def reproduce(
         bool, typer.Option("--ablations", help="Run the study's ablations as well.")
     ] = False,
     page: Annotated[
-        Path, typer.Option("-o", metavar="FILE", help="The page; its figures go beside it as CSV.")
+        Path,
+        typer.Option(
+            "-o", metavar="FILE", help="The page; its numbers (CSV) and figures go beside it."
+        ),
     ] = Path("reproduction.md"),
+    run: Annotated[
+        bool,
+        typer.Option("--run/--no-run", help="Run what is missing, or write what is there alone."),
+    ] = True,
     data_dir: DataDir = None,
     seeds: Seeds = 1,
     sets: Sets = None,
@@ -82,6 +89,7 @@ def reproduce(
         sets=parse_sets(sets or ()),
         data_dir=data_dir,
         page=page,
+        run=run,
         command=shlex.join(["bench", *sys.argv[1:]]),
     )
     options = session_options(

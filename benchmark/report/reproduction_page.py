@@ -10,6 +10,7 @@ from benchmark.report.boards import percent
 from benchmark.report.bootstrap import FEWEST
 from benchmark.report.escape import markdown
 from benchmark.report.reproduction import ClaimFigure, Figure
+from benchmark.report.reproduction_figures import Picture
 from benchmark.study import Grid, Published, Study
 
 _HEAD = ("", "paper: mean", "ours: mean ± std", "95 %", "n", "paper: worst", "ours: worst", "clean")
@@ -22,6 +23,8 @@ class Made:
     command: str
     settings: tuple[str, ...]
     """For each grid: the preset and how it differs from the paper."""
+    figures: str = ""
+    """Folder of the figures, as the page links to it."""
 
 
 def page(
@@ -30,6 +33,7 @@ def page(
     figures: Sequence[Figure],
     claims: Sequence[ClaimFigure],
     made: Made,
+    pictures: Sequence[Picture] = (),
 ) -> str:
     """Return the page as Markdown text."""
     lines = [f"# Reproduction: {markdown(study.title)}", ""]
@@ -43,6 +47,8 @@ def page(
         if mine:
             lines += ["", "What the paper argues, victim by victim (points of ASR):", ""]
             lines += [f"- {_claim(one)}" for one in mine]
+        for picture in (one for one in pictures if one.grid == grid.name):
+            lines += ["", f"![{markdown(picture.caption)}]({made.figures}/{picture.name}.png)"]
     lines += ["", *_notes(), ""]
     return "\n".join(lines)
 

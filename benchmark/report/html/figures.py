@@ -17,8 +17,14 @@ from benchmark.report.html.contents import Contents
 from benchmark.report.html.curves import Chart, charts
 from benchmark.report.html.embedding import FEWEST, Method, Plane, embed
 from benchmark.report.html.fronts import Cost, points
-from benchmark.report.html.grid import grid_of
-from benchmark.report.html.patches import UnreadableTriggers, evenly, read_patches, to_patches
+from benchmark.report.html.grid import Grid, grid_of
+from benchmark.report.html.patches import (
+    Patches,
+    UnreadableTriggers,
+    evenly,
+    read_patches,
+    to_patches,
+)
 from benchmark.report.html.trials import choose_costly
 from benchmark.report.whole import write_whole
 
@@ -50,10 +56,11 @@ def save_all(contents: Contents, folder: Path, most: int) -> int:
     Up to `most` trials get their own, the first of each row of a leaderboard before the second.
     """
     made = drawings(contents, most)
-    return sum(_save(drawing, folder) for drawing in made)
+    return sum(save(drawing, folder) for drawing in made)
 
 
-def _save(drawing: Drawing, folder: Path) -> int:
+def save(drawing: Drawing, folder: Path) -> int:
+    """Write one figure's `.svg`, `.png` and `.csv`; return 1, the number of figures."""
     from benchmark.report.html.plots import style
 
     place = folder / drawing.name
@@ -81,19 +88,37 @@ def drawings(contents: Contents, most: int) -> Iterator[Drawing]:
         yield from _trial_drawings(contents, trials[identity])
 
 
+def grid_drawing(grid: Grid, name: str) -> Drawing:
+    """Return the figure of a grid of triggers (the paper's Figures 1 and 4)."""
+    from benchmark.report.html import plots
+
+    heads = ("trigger", "target", "defense", "role", "asr_after", "std", "trials")
+    numbers: list[Sequence[Any]] = [heads]
+    for one in grid.series:
+        for trigger, bar in zip(grid.triggers, one.bars, strict=True):
+            if bar:
+                at = (trigger.name, trigger.target, one.label, one.role)
+                numbers.append((*at, bar.mean, bar.std, bar.count))
+    return Drawing(name, partial(plots.grid_plot, grid), numbers)
+
+
+def plane_drawings(patches: Patches, stem: str) -> Iterator[Drawing]:
+    """Yield generated triggers in the plane (the paper's Figures 3 and 5), if there are enough."""
+    from benchmark.report.html import plot_trials
+
+    if len(patches) >= FEWEST:
+        for method, name in _PLANES.items():
+            plane = embed(patches, method)
+            draw = partial(plot_trials.plane_plot, plane, name)
+            yield Drawing(f"{stem}/{method}", draw, _places(plane))
+
+
 def _board_drawings(contents: Contents, board: Board, stem: str) -> Iterator[Drawing]:
     from benchmark.report.html import plots
 
     grid = grid_of(contents, board)
     if grid.triggers:
-        heads = ("trigger", "target", "defense", "role", "asr_after", "std", "trials")
-        numbers: list[Sequence[Any]] = [heads]
-        for one in grid.series:
-            for trigger, bar in zip(grid.triggers, one.bars, strict=True):
-                if bar:
-                    at = (trigger.name, trigger.target, one.label, one.role)
-                    numbers.append((*at, bar.mean, bar.std, bar.count))
-        yield Drawing(f"{stem}-triggers", partial(plots.grid_plot, grid), numbers)
+        yield grid_drawing(grid, f"{stem}-triggers")
     for cost in _COSTS:
         found = points(board.rows, contents.labels(board), cost)
         if found:
@@ -127,11 +152,7 @@ def _trial_drawings(contents: Contents, trial: TrialRecord) -> Iterator[Drawing]
     shown = evenly(patches, _SHEET)
     sheet = partial(plot_trials.sheet_plot, original, shown)
     yield Drawing(f"{stem}/recovered", sheet, _pixel_rows(shown))
-    if len(patches) >= FEWEST:
-        for method, name in _PLANES.items():
-            plane = embed(patches, method)
-            draw = partial(plot_trials.plane_plot, plane, name)
-            yield Drawing(f"{stem}/{method}", draw, _places(plane))
+    yield from plane_drawings(patches, stem)
 
 
 def _curve(chart: Chart) -> list[Sequence[Any]]:

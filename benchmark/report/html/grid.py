@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,11 +56,30 @@ class Grid:
     series: tuple[Series, ...]
 
 
+@dataclass(frozen=True)
+class Line:
+    """One series to be drawn: the trials whose cell in the column `of` is `key`."""
+
+    key: str
+    label: str
+    role: str
+    ranked: bool
+    """Whether its ASR counts in the order of the triggers."""
+
+
 def grid_of(contents: Contents, board: Board) -> Grid:
     """Return the figure of `board`, from the trials that its averages are over."""
     group = contents.frame[contents.frame["group"] == board.rows[0].group]
-    counted = group[averaged(group) & group["asr_after"].notna()]
-    by = counted.groupby(["variant_id", "trigger", "target"], sort=True)
+    labels = contents.labels(board)
+    lines = [
+        Line(row.variant_id, labels[row.variant_id], row.role, row.ranked) for row in board.rows
+    ]
+    return arrange(group[averaged(group)], "variant_id", lines, contents)
+
+
+def arrange(counted: pd.DataFrame, of: str, lines: Sequence[Line], contents: Contents) -> Grid:
+    """Return the figure of the trials `counted`, one series a line."""
+    by = counted[counted["asr_after"].notna()].groupby([of, "trigger", "target"], sort=True)
     table = by.agg(
         mean=("asr_after", "mean"),
         over_seeds=("asr_after", "std"),
@@ -69,7 +88,7 @@ def grid_of(contents: Contents, board: Board) -> Grid:
         victim=("victim", "first"),
     )
     found = {(str(v), str(t), int(c)): row for (v, t, c), row in _rows(table)}
-    places = _sorted_places(found, board)
+    places = _sorted_places(found, {line.key for line in lines if line.ranked})
     several = len({target for _, target in places}) > 1
     victims = {key[1:]: str(row["victim"]) for key, row in found.items()}
     triggers = tuple(
@@ -81,15 +100,14 @@ def grid_of(contents: Contents, board: Board) -> Grid:
         )
         for name, target in places
     )
-    labels = contents.labels(board)
     series = tuple(
         Series(
-            label=labels[row.variant_id],
-            variant_id=row.variant_id,
-            role=row.role,
-            bars=tuple(_bar(found.get((row.variant_id, *place))) for place in places),
+            label=line.label,
+            variant_id=line.key,
+            role=line.role,
+            bars=tuple(_bar(found.get((line.key, *place))) for place in places),
         )
-        for row in board.rows
+        for line in lines
     )
     return Grid(triggers, tuple(one for one in series if any(one.bars)))
 
@@ -99,10 +117,9 @@ def _rows(table: pd.DataFrame) -> Iterator[tuple[Any, dict[str, Any]]]:
 
 
 def _sorted_places(
-    found: dict[tuple[str, str, int], dict[str, Any]], board: Board
+    found: dict[tuple[str, str, int], dict[str, Any]], competing: set[str]
 ) -> list[tuple[str, int]]:
     """Return (trigger, target), the easiest first."""
-    competing = {row.variant_id for row in board.rows if row.ranked}
     left: dict[tuple[str, int], list[float]] = {}
     for (variant, name, target), row in found.items():
         values = left.setdefault((name, target), [])

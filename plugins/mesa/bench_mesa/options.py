@@ -91,7 +91,12 @@ class MesaOptions(SearchOptions):
         ge=0,
         description="memory for clean activations; more is faster, results stay",
     )
-    keep_triggers: int = Field(64, ge=1, description="generated triggers kept with the trial")
+    keep_triggers: int = Field(
+        700,
+        ge=1,
+        description="generated triggers kept with the trial, of each sub-model; the paper's figure "
+        "has 2,000 in all",
+    )
     retrain: FineTune = Field(FineTune(), description="the retraining's settings")
 
     @model_validator(mode="after")

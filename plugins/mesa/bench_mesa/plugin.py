@@ -9,9 +9,10 @@ PRESETS: PresetOptions = {
     # Fewer passes than the paper's 50: two CPU cores, two minutes or three hours.
     "quick": {
         **{"epochs": 5, "batch_size": 32, "lr": 1e-3, "hidden": 128, "statistic_hidden": 128},
-        "cache_mib": 0,  # two trials at once, and all in 2 GiB
+        **{"cache_mib": 0, "keep_triggers": 64},  # two trials at once, and all in 2 GiB
     },
     "cifar10-cpu": {"epochs": 8, "precision": "auto"},
+    "cifar100-cpu": {"epochs": 8, "precision": "auto", "hidden": 2048},
     "cifar100-rgb": {"hidden": 2048},
 }
 

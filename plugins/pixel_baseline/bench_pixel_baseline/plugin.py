@@ -38,6 +38,7 @@ PRESETS: PresetOptions = {
     # Fewer patterns and passes than the paper's 10 and 5: each pattern costs a whole retraining.
     "quick": {"patterns": 3, "epochs": 3, "batch_size": 32, "cache_mib": 0},
     "cifar10-cpu": {"patterns": 2, "epochs": 3, "precision": "auto"},
+    "cifar100-cpu": {"patterns": 2, "epochs": 3, "precision": "auto"},
 }
 
 
