@@ -107,7 +107,7 @@ def test_a_claim_is_paired_by_victim():
     # Hard and easy victims: the spread over victims is large, the difference always 0.01.
     oracle = [0.01, 0.2, 0.4, 0.6]
     asr = {"MESA, all three": [one + 0.01 for one in oracle], "oracle: the true trigger": oracle}
-    (found,) = claims(STUDY, A, trials(asr), frame(asr))
+    found = claims(STUDY, A, trials(asr), frame(asr))[0]
     assert found.text == "MESA comes near the oracle"
     assert found.pairs == 4
     assert (found.mean, found.low, found.high) == pytest.approx((0.01, 0.01, 0.01))
@@ -164,6 +164,7 @@ def test_bad_requests_are_one_line(command, tmp_path):
         (["mesa-2020"], "unknown study 'mesa-2020' (did you mean mesa-2019?)"),
         (["mesa-2019", "--preset", "cifar10-cpu", "--grid", "C"], "cannot stand in"),
         (["mesa-2019", "--preset", "quick", "-o", tmp_path], "cannot write"),
+        (["mesa-2019", "--preset", "quick", "--no-run", "--out", tmp_path / "o"], "no results in"),
     ):
         done = command("reproduce", *arguments)
         assert (done.returncode, done.stdout) == (2, "")
