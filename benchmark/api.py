@@ -22,6 +22,7 @@ from benchmark.identity import derive_seed
 from benchmark.precision import Precision
 from benchmark.recipe import FineTune
 from benchmark.specs import (
+    CHOOSES,
     AttackSpec,
     DatasetSpec,
     DefenseSpec,
@@ -29,11 +30,13 @@ from benchmark.specs import (
     ModelSpec,
     Options,
     PresetOptions,
+    added,
     lazy,
 )
 from benchmark.types import AttackInstance, DatasetInfo, Knowledge, Output, Role, Trigger
 
 __all__ = [
+    "CHOOSES",
     "Attack",
     "AttackInstance",
     "AttackSpec",
@@ -66,6 +69,7 @@ __all__ = [
     "UndeclaredKnowledge",
     "UserError",
     "View",
+    "added",
     "derive_seed",
     "hookimpl",
     "lazy",

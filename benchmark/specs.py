@@ -27,16 +27,34 @@ class Options(BaseModel):
 
 
 CHOOSES: dict[str, Any] = {"identity": False}
-"""`json_schema_extra` of an option that chooses what is run, but does not decide its numbers.
+"""`json_schema_extra` of an option that chooses what is run or kept, but decides no numbers.
 
 Such an option stays out of every identity hash: a subset of a grid shares its cached models and
 finished trials with the whole grid. (What it chose, trigger and target, is hashed instead.)
 """
 
 
+def added(off: Any) -> dict[str, Any]:
+    """Return `json_schema_extra` for an option that a later version adds to a component.
+
+    At the value `off` it must change nothing. There it stays out of every identity hash, so that
+    results from before it was added stay valid and a run does not start over because of it.
+    """
+    return {"identity": "unless", "off": off}
+
+
 def deciding_options(options: BaseModel) -> dict[str, Any]:
     """Return the options that decide a result's numbers, as plain JSON data."""
-    return options.model_dump(mode="json", exclude=choosing_options(type(options)))
+    chosen: dict[str, Any] = options.model_dump(
+        mode="json", exclude=choosing_options(type(options))
+    )
+    for name, info in type(options).model_fields.items():
+        value, extra = getattr(options, name), info.json_schema_extra
+        if isinstance(value, BaseModel):
+            chosen[name] = deciding_options(value)
+        elif isinstance(extra, dict) and extra == added(value):
+            del chosen[name]
+    return chosen
 
 
 def choosing_options(options: type[BaseModel]) -> set[str]:

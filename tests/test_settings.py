@@ -14,7 +14,7 @@ from benchmark.plugins import Plugins, load_plugins
 from benchmark.preset import load_preset, preset_names
 from benchmark.recipe import BaseRecipe
 from benchmark.settings import RunOptions, check_namespaces, layer, make_options, parse_sets
-from benchmark.specs import Options
+from benchmark.specs import CHOOSES, Options, added, deciding_options
 
 FILES = Path(__file__).parent / "plugin_files"
 
@@ -240,3 +240,38 @@ def test_auto_precision_is_settled_by_the_processor_before_anything_is_hashed() 
 def test_precision_refuses_what_is_none() -> None:
     with pytest.raises(UserError, match="precision"):
         make_options(BaseRecipe, "base", [{"precision": "float16"}])
+
+
+# What of the options decides an identity
+
+
+class Older(Options):
+    rate: float = 1.0
+
+
+class Part(Options):
+    depth: int = Field(2, json_schema_extra=CHOOSES)
+    width: int = 3
+
+
+class Newer(Older):
+    skip: bool = Field(False, json_schema_extra=added(False))
+    keep: int = Field(5, json_schema_extra=CHOOSES)
+
+
+class Nested(Options):
+    inner: Part = Part()
+    newer: Newer = Newer()
+
+
+def test_an_option_added_later_counts_from_the_value_on_that_changes_something():
+    assert deciding_options(Newer()) == deciding_options(Older())
+    assert deciding_options(Newer(skip=True)) == {"rate": 1.0, "skip": True}
+    assert deciding_options(Newer(keep=9)) == deciding_options(Newer())
+
+
+def test_groups_of_options_follow_the_same_rules():
+    assert deciding_options(Nested()) == {"inner": {"width": 3}, "newer": {"rate": 1.0}}
+    other = Nested(inner=Part(depth=7), newer=Newer(skip=True))
+    assert deciding_options(other)["inner"] == {"width": 3}
+    assert deciding_options(other)["newer"] == {"rate": 1.0, "skip": True}

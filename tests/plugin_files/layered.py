@@ -6,7 +6,7 @@ from pydantic import Field
 
 from benchmark.api import DefenseSpec, FineTune, Options, hookimpl, lazy
 
-PRESETS = ("quick", "cifar10-cpu", "cifar10-bw", "cifar10-rgb", "cifar100-rgb")
+PRESETS = ("quick", "cifar10-cpu", "cifar10-bw", "cifar10-rgb", "cifar100-cpu", "cifar100-rgb")
 
 
 class LayeredOptions(Options):

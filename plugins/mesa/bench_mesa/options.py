@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from benchmark.api import FineTune, Options, Precision
+from benchmark.api import CHOOSES, FineTune, Options, Precision
 
 
 class SearchOptions(Options):
@@ -90,12 +90,14 @@ class MesaOptions(SearchOptions):
         512,
         ge=0,
         description="memory for clean activations; more is faster, results stay",
+        json_schema_extra=CHOOSES,
     )
     keep_triggers: int = Field(
         700,
         ge=1,
         description="generated triggers kept with the trial, of each sub-model; the paper's figure "
         "has 2,000 in all",
+        json_schema_extra=CHOOSES,
     )
     retrain: FineTune = Field(FineTune(), description="the retraining's settings")
 

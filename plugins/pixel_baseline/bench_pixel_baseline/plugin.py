@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from benchmark.api import (
+    CHOOSES,
     DefenseSpec,
     FineTune,
     Knowledge,
@@ -30,6 +31,7 @@ class PixelOptions(Options):
         512,
         ge=0,
         description="memory for clean activations; more is faster, results stay",
+        json_schema_extra=CHOOSES,
     )
     retrain: FineTune = Field(FineTune(), description="the retraining's settings")
 
