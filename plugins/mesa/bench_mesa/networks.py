@@ -14,11 +14,15 @@ class Generators(nn.Module):
     """Three-layer perceptrons from noise to points of [0, 1]^dimension.
 
     The paper names no output activation; a logistic function keeps every point a valid one.
+    `generator` draws what `output_noise` adds.
     """
 
-    def __init__(self, stack: int, dimension: int, options: SearchOptions) -> None:
+    def __init__(
+        self, stack: int, dimension: int, options: SearchOptions, generator: torch.Generator
+    ) -> None:
         super().__init__()
         hidden, slope = options.hidden, options.slope
+        self._skip, self._deviation, self._generator = options.skip, options.output_noise, generator
         self.layers = nn.Sequential(
             StackedLinear(stack, options.noise, hidden),
             StackedBatchNorm(stack, hidden),
@@ -33,7 +37,17 @@ class Generators(nn.Module):
         self, noise: Float[Tensor, "stack batch noise"]
     ) -> Float[Tensor, "stack batch dimension"]:
         """Return generated points in (0, 1)."""
-        return torch.sigmoid(self.layers(noise))
+        first = self.layers[:3](noise)
+        second = self.layers[3:6](first)
+        return torch.sigmoid(self._noisy(self.layers[6](first + second if self._skip else second)))
+
+    def _noisy(
+        self, outputs: Float[Tensor, "stack batch dimension"]
+    ) -> Float[Tensor, "stack batch dimension"]:
+        if not self._deviation:
+            return outputs
+        drawn = torch.randn(outputs.shape, generator=self._generator, device=outputs.device)
+        return outputs + self._deviation * drawn
 
 
 class Statistics(nn.Module):

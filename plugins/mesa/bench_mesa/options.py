@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from benchmark.api import CHOOSES, FineTune, Options, Precision
+from benchmark.api import CHOOSES, FineTune, Options, Precision, added
 
 
 class SearchOptions(Options):
@@ -16,6 +16,19 @@ class SearchOptions(Options):
     hidden: int = Field(512, ge=1, description="width of generator; the paper: 2048 on CIFAR-100")
     statistic_hidden: int = Field(512, ge=1, description="width of the statistic network")
     slope: float = Field(0.2, ge=0, lt=1, description="negative slope of the leaky ReLUs")
+    skip: bool = Field(
+        False,
+        description="add the generator's first hidden layer to its second; not in the paper's text",
+        json_schema_extra=added(False),
+    )
+    output_noise: float = Field(
+        0.0,
+        ge=0,
+        description="standard deviation of Gaussian noise on the generator's outputs before the "
+        "logistic function: with it the mutual information is finite, and the entropy less a "
+        "constant; not in the paper's text",
+        json_schema_extra=added(0.0),
+    )
     alpha: float = Field(
         0.1, ge=0, description="weight of the mutual information; the paper: 0.1 to 1 all work"
     )

@@ -57,7 +57,7 @@ class Staircase:
         device, stack = generator.device, len(levels)
         self.levels = torch.tensor(levels, device=device)
         self._options, self._generator = options, generator
-        self.generators = Generators(stack, dimension, options).to(device)
+        self.generators = Generators(stack, dimension, options, generator).to(device)
         parameters = list(self.generators.parameters())
         if options.entropy == "information":
             self.statistics = Statistics(stack, dimension, options).to(device)

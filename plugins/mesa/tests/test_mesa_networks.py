@@ -93,7 +93,7 @@ def test_stacked_batch_norm_equals_separate_ones_in_training_and_after() -> None
 
 @pytest.mark.parametrize("training", [True, False])
 def test_each_generator_is_the_papers_perceptron(training: bool) -> None:
-    stack = Generators(STACK, 2, SMALL).train(training)
+    stack = Generators(STACK, 2, SMALL, torch.Generator()).train(training)
     first, _, _, second, _, _, last = stack.layers
     noise = torch.rand(STACK, 8, 4)
     points = stack(noise)
@@ -104,6 +104,34 @@ def test_each_generator_is_the_papers_perceptron(training: bool) -> None:
             *(linear(last, number), nn.Sigmoid()),
         ).train(training)
         torch.testing.assert_close(points[number], alone(noise[number]))
+
+
+def test_skipping_adds_the_first_hidden_layer_to_the_second() -> None:
+    options = SMALL.model_copy(update={"skip": True})
+    stack = Generators(STACK, 2, options, torch.Generator()).train()
+    first, _, _, second, _, _, last = stack.layers
+    noise = torch.rand(STACK, 8, 4)
+    points = stack(noise)
+    for number in range(STACK):
+        outer = nn.Sequential(linear(first, number), nn.BatchNorm1d(6), nn.LeakyReLU(0.3))
+        inner = nn.Sequential(linear(second, number), nn.BatchNorm1d(6), nn.LeakyReLU(0.3))
+        hidden = outer(noise[number])
+        expected = linear(last, number)(hidden + inner(hidden)).sigmoid()
+        torch.testing.assert_close(points[number], expected)
+
+
+def test_output_noise_has_its_deviation_and_is_drawn_from_the_generator_alone() -> None:
+    options = SMALL.model_copy(update={"output_noise": 0.5})
+    torch.manual_seed(0)
+    noisy = Generators(STACK, 2, options, torch.Generator().manual_seed(1)).eval()
+    torch.manual_seed(0)
+    plain = Generators(STACK, 2, SMALL, torch.Generator()).eval()
+    noise, state = torch.rand(STACK, 4000, 4), torch.random.get_rng_state()
+    added = noisy(noise).logit() - plain(noise).logit()
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert added.mean().item() == pytest.approx(0, abs=0.02)
+    assert added.std().item() == pytest.approx(0.5, rel=0.02)
+    assert not torch.equal(noisy(noise), noisy(noise))  # fresh noise in every pass
 
 
 def test_each_statistic_network_is_the_papers() -> None:
@@ -122,7 +150,8 @@ def test_each_statistic_network_is_the_papers() -> None:
 
 def test_the_default_widths_are_the_papers() -> None:
     options = MesaOptions()
-    generators, statistics = Generators(3, 27, options), Statistics(3, 27, options)
+    generators = Generators(3, 27, options, torch.Generator())
+    statistics = Statistics(3, 27, options)
 
     def widths(module: nn.Module) -> list[tuple[int, ...]]:
         return [
