@@ -21,6 +21,8 @@ myst_heading_anchors = 3
 nitpicky = True
 
 html_theme = "furo"  # brings its own fonts and scripts: a built page loads nothing from elsewhere
+html_static_path = ["_static"]
+html_js_files = ["accessible.js"]
 html_title = f"backdoor-bench {__version__}"
 html_copy_source = False
 html_show_sourcelink = False

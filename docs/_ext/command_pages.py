@@ -74,7 +74,7 @@ def _table(namespace: str, model: type[BaseModel]) -> str:
         f"| `{namespace}.{key}` | {_default(default)} | {_cell(about)} |"
         for key, default, about in _rows(model)
     ]
-    head = ["| key | default | |", "| --- | --- | --- |"]
+    head = ["| key | default | what it is |", "| --- | --- | --- |"]
     return "\n".join(head + rows) if rows else ""
 
 

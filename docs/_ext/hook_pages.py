@@ -96,7 +96,7 @@ def _class(kind: type) -> str:
     parts = [f"### {kind.__name__}", _text(kind)]
     rows = list(_fields(kind)) if is_dataclass(kind) else []
     if rows:
-        parts += ["\n".join(["| field | type | |", "| --- | --- | --- |", *rows])]
+        parts += ["\n".join(["| field | type | what it is |", "| --- | --- | --- |", *rows])]
     parts += [_method(name, member) for name, member in _methods(kind)]
     return "\n\n".join(parts)
 
