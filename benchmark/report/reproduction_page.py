@@ -13,7 +13,16 @@ from benchmark.report.reproduction import ClaimFigure, Figure
 from benchmark.report.reproduction_figures import Picture
 from benchmark.study import Grid, Published, Study
 
-_HEAD = ("row", "paper: mean", "ours: mean ± std", "95 %", "n", "paper: worst", "ours: worst", "clean")
+_HEAD = (
+    "row",
+    "paper: mean",
+    "ours: mean ± std",
+    "95 %",
+    "n",
+    "paper: worst",
+    "ours: worst",
+    "clean",
+)
 
 
 @dataclass(frozen=True)
