@@ -186,7 +186,6 @@ def test_the_driver_killed_and_started_again(three, tiny_run, tmp_path):
 def test_a_node_that_stands_still_for_a_while_and_one_that_has_to_be_ended(
     three, tiny_run, tmp_path
 ):
-    """Ray does not take a frozen node for a dead one; whoever ends it sets its job free."""
     out = tiny_run.copy(tmp_path / "results")
     process = three.start(out, "--defense", "rattle", rattle__seconds=4, **ONE)
     slow = three.worker()
@@ -206,6 +205,18 @@ def test_a_node_that_stands_still_for_a_while_and_one_that_has_to_be_ended(
     said = three.end(process)
     assert said.count("is started again (1)") == 1
     assert "4 trials done" in said
+
+
+def test_a_node_that_is_frozen_for_good_loses_its_job_to_another(three, tiny_run, tmp_path):
+    """Ray does not take a frozen node for a dead one; the driver misses its signs of life."""
+    out = tiny_run.copy(tmp_path / "results")
+    process = three.start(out, "--defense", "rattle", rattle__seconds=4, **ONE)
+    frozen = three.worker()
+    three.nodes.signal(frozen, signal.SIGSTOP)
+    said = three.end(process)
+    assert "nothing was heard of its node or worker for 120 s" in said
+    assert said.count("is started again (1)") == 1
+    assert "1 trials done, 3 there already" in said
 
 
 def test_a_defense_that_fails_is_not_tried_again_and_lost_nodes_only_as_often_as_asked(

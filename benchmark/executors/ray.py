@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from benchmark.executors.parcel import (
     digest,
     named_files,
 )
+from benchmark.executors.pulse import SILENT_S, Watch, beating
 from benchmark.jobs import Job, parse_job
 from benchmark.store import ArtifactStore
 
@@ -42,6 +43,20 @@ _KEPT = 32
 """Weights and files that stay in the object store for the next node that asks for them."""
 _MOST_WANTS = 3
 """A node that still lacks something after it was given so often has lost it on the way."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Sent:
+    """A job that is with Ray: waiting for room, or on a node."""
+
+    name: str
+    parcel: Parcel
+    job: Job
+    outer: Future[str]
+    asked: int
+    """How often a node has asked for what it lacks."""
+    answer: Any
+    since: float
 
 
 class RayExecutor:
@@ -61,10 +76,13 @@ class RayExecutor:
         text = secrets.token_hex(16)
         self._proof = Proof(str(artifacts.mark(text)), text)
         self._task = cluster.ray.remote(_carry_out)
-        self._running: dict[int, Any] = {}
+        self._running: dict[str, _Sent] = {}
+        self._wary = False
+        """A node stands still: Ray, which does not know, might give it everything."""
         self._offered: OrderedDict[str, Any] = OrderedDict()
         self._lock = threading.Lock()
         self._cpus, self._room, self._looked = 1.0, 1, -_LOOK_AGAIN_S
+        self._watch = Watch(cluster.ray, self._look)
 
     @property
     def slots(self) -> int:
@@ -84,50 +102,81 @@ class RayExecutor:
         parcel = Parcel(job, progress, self._proof, software(), files)
         outer: Future[str] = Future()
         outer.set_running_or_notify_cancel()
-        self._send(parcel, parsed, outer, asked=0)
+        self._send(secrets.token_hex(8), parcel, parsed, outer, asked=0)
         return outer
 
     def stop(self) -> None:
         """Cancel what still runs and leave the cluster."""
+        self._watch.stop()
         with self._lock:
             running = list(self._running.values())
-        for answer in running:
-            with contextlib.suppress(self._cluster.ray.exceptions.RayError):
-                self._cluster.ray.cancel(answer, force=True)
+        for sent in running:
+            self._cancel(sent)
         self._cluster.leave()
         Path(self._proof.path).unlink(missing_ok=True)
 
-    def _send(self, parcel: Parcel, job: Job, outer: Future[str], asked: int) -> None:
+    def _send(self, name: str, parcel: Parcel, job: Job, outer: Future[str], asked: int) -> None:
         options: dict[str, Any] = {
             "num_cpus": min(float(job.setup.threads), self._cpus),
             "num_gpus": self._share.gpus,
             "max_retries": 0,
+            "scheduling_strategy": "SPREAD" if self._wary else "DEFAULT",
         }
-        answer = self._task.options(**options).remote(parcel)
+        answer = self._task.options(**options).remote(parcel, [self._watch.pulse], name)
+        sent = _Sent(name, parcel, job, outer, asked, answer, time.monotonic())
         with self._lock:
-            self._running[id(outer)] = answer
-        answer.future().add_done_callback(
-            lambda done: self._receive(done, parcel, job, outer, asked)
-        )
+            self._running[name] = sent
+        answer.future().add_done_callback(lambda done: self._receive(done, sent))
 
-    def _receive(
-        self, done: Future[Answer], parcel: Parcel, job: Job, outer: Future[str], asked: int
-    ) -> None:
+    def _look(self, ages: Mapping[str, float]) -> None:
+        """Give up jobs that fell silent; send those anew that no node has begun for as long."""
+        with self._lock:
+            running = list(self._running.values())
+        for sent in running:
+            begun, waiting = sent.name in ages, time.monotonic() - sent.since
+            if begun and ages[sent.name] > SILENT_S and self._take_back(sent):
+                self._wary = True
+                said = f"nothing was heard of its node or worker for {SILENT_S:.0f} s"
+                sent.outer.set_exception(WorkerLost(said))
+            elif not begun and waiting > SILENT_S and self._take_back(sent):
+                self._wary = True
+                self._send(sent.name, sent.parcel, sent.job, sent.outer, sent.asked)
+
+    def _take_back(self, sent: _Sent) -> bool:
+        """Say whether a job is still out, and no answer to it counts any more."""
+        with self._lock:
+            if self._running.get(sent.name) is not sent:
+                return False
+            del self._running[sent.name]
+        self._cancel(sent)
+        return True
+
+    def _cancel(self, sent: _Sent) -> None:
+        with contextlib.suppress(self._cluster.ray.exceptions.RayError):
+            self._cluster.ray.cancel(sent.answer, force=True)
+
+    def _receive(self, done: Future[Answer], sent: _Sent) -> None:
         """Turn what came back into the report, or ask again with what the node lacks."""
         with self._lock:
-            self._running.pop(id(outer), None)
+            if self._running.get(sent.name) is not sent:
+                return  # it was given up
+            del self._running[sent.name]
+        parcel, job, outer = sent.parcel, sent.job, sent.outer
         try:
             answer = self._answer(done)
             if not answer.wants:
+                self._watch.forget(sent.name)
                 self._store(answer.files)
                 outer.set_result(answer.report)
-            elif asked >= _MOST_WANTS:
+            elif sent.asked >= _MOST_WANTS:
                 raise WorkerLost(f"a node lacks {answer.wants[0]}, which was sent to it")
             else:
                 # What was offered before and is wanted again was lost on its way: it is read anew.
                 again = set(answer.wants) & parcel.offers.keys()
                 offers = {name: [self._offer(name, job, name in again)] for name in answer.wants}
-                self._send(replace(parcel, offers=offers), job, outer, asked + 1)
+                # A name of its own: what was heard of the first node says nothing of the next.
+                name = secrets.token_hex(8)
+                self._send(name, replace(parcel, offers=offers), job, outer, sent.asked + 1)
         except BaseException as error:
             outer.set_exception(error)
 
@@ -174,8 +223,8 @@ class RayExecutor:
         return np.memmap(path, np.uint8, mode="r")
 
 
-def _carry_out(parcel: Parcel) -> Answer:
-    """Carry out a job; runs on a node."""
+def _carry_out(parcel: Parcel, pulse: list[Any], name: str) -> Answer:
+    """Carry out a job and let the driver hear of it under `name`; runs on a node."""
     import ray
 
     from benchmark.executors.node import carry_out
@@ -185,7 +234,8 @@ def _carry_out(parcel: Parcel) -> Answer:
 
     given = {name: (lambda offer=offer: fetch(offer)) for name, offer in parcel.offers.items()}
     try:
-        return carry_out(parcel, given)
+        with beating(pulse[0], name):
+            return carry_out(parcel, given)
     except ray.exceptions.ObjectLostError:
         return Answer(wants=tuple(parcel.offers))
 
