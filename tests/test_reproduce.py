@@ -108,9 +108,10 @@ def test_a_claim_is_paired_by_victim():
     oracle = [0.01, 0.2, 0.4, 0.6]
     asr = {"MESA, all three": [one + 0.01 for one in oracle], "oracle: the true trigger": oracle}
     found = claims(STUDY, A, trials(asr), frame(asr))[0]
-    assert found.text == "MESA comes near the oracle"
-    assert found.pairs == 4
-    assert (found.mean, found.low, found.high) == pytest.approx((0.01, 0.01, 0.01))
+    assert found.claim.text == "MESA comes near the oracle"
+    assert found.found.pairs == 4
+    interval = (found.found.mean, found.found.ci_low, found.found.ci_high)
+    assert interval == pytest.approx((0.01, 0.01, 0.01))
 
 
 def test_the_page_shows_each_figure_beside_the_papers():

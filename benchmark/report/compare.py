@@ -89,17 +89,14 @@ def compare(frame: pd.DataFrame, a: str, b: str) -> list[Comparison]:
 
 def _compare(usable: pd.DataFrame, a: Row, b: Row) -> Comparison:
     ours, theirs = _by_victim(usable, a), _by_victim(usable, b)
-    shared = ours.index.intersection(theirs.index).sort_values()
+    shared = len(ours.index.intersection(theirs.index))
     return Comparison(
         a=a,
         b=b,
-        pairs=len(shared),
-        only_a=len(ours) - len(shared),
-        only_b=len(theirs) - len(shared),
-        differences=tuple(
-            _difference(name, _values(ours, shared, name), _values(theirs, shared, name))
-            for name in COMPARED
-        ),
+        pairs=shared,
+        only_a=len(ours) - shared,
+        only_b=len(theirs) - shared,
+        differences=tuple(paired(ours, theirs, name) for name in COMPARED),
     )
 
 
@@ -109,17 +106,16 @@ def _by_victim(usable: pd.DataFrame, row: Row) -> pd.DataFrame:
     return usable[mine].set_index("victim")
 
 
-def _values(trials: pd.DataFrame, victims: pd.Index, name: str) -> Floats:
-    return trials.loc[victims, name].to_numpy(dtype=np.float64)
+def paired(ours: pd.DataFrame, theirs: pd.DataFrame, figure: str) -> Difference:
+    """Return one figure of `ours` minus `theirs`, trials under the identities of their victims.
 
-
-def _difference(name: str, a: Floats, b: Floats) -> Difference:
-    both = ~(np.isnan(a) | np.isnan(b))
-    a, b = a[both], b[both]
-    # A victim is drawn with both of its trials, so what makes it easy or hard cancels out.
+    A victim is drawn with both of its trials, so what makes it easy or hard cancels out.
+    """
+    both = pd.concat([ours[figure], theirs[figure]], axis=1, join="inner", keys=["a", "b"])
+    a, b = both.dropna().sort_index().to_numpy(dtype=np.float64).T
     (interval,) = intervals([(a - b, np.ones(len(a)))])
     low, high = interval or (None, None)
-    return Difference(name, len(a), _mean(a), _mean(b), _mean(a - b), low, high)
+    return Difference(figure, len(a), _mean(a), _mean(b), _mean(a - b), low, high)
 
 
 def _mean(values: Floats) -> float | None:

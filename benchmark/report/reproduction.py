@@ -10,7 +10,8 @@ import pandas as pd
 
 from benchmark.report.aggregate import averaged
 from benchmark.report.bootstrap import FEWEST, intervals
-from benchmark.study import Grid, Published, Study, StudyRow
+from benchmark.report.compare import Difference, paired
+from benchmark.study import Claim, Grid, Published, Study, StudyRow
 
 Trials = Mapping[tuple[str, str], frozenset[str]]
 """(grid, label of a row) → identities of the trials that belong to it."""
@@ -59,13 +60,8 @@ class ClaimFigure:
     """A claim of the paper as a paired difference of ASR after the defense, in fractions."""
 
     grid: str
-    text: str
-    first: str
-    second: str
-    pairs: int
-    mean: float | None
-    low: float | None
-    high: float | None
+    claim: Claim
+    found: Difference
 
 
 def figures(
@@ -87,7 +83,15 @@ def claims(
     """Return the study's claims on each grid, over the victims that both rows have faced."""
     usable = _usable(frame)
     return [
-        _claim(grid, claim.text, claim.first, claim.second, trials, usable)
+        ClaimFigure(
+            grid.name,
+            claim,
+            paired(
+                _of(usable, trials[grid.name, claim.first]).set_index("victim"),
+                _of(usable, trials[grid.name, claim.second]).set_index("victim"),
+                "asr_after",
+            ),
+        )
         for grid in grids
         for claim in study.claim
         if {(grid.name, claim.first), (grid.name, claim.second)} <= trials.keys()
@@ -122,18 +126,6 @@ def _figure(grid: Grid, row: StudyRow, identities: frozenset[str], usable: pd.Da
         clean_after=_or_none(mine["clean_accuracy_after"].mean() if len(mine) else None),
         published=row.published.get(grid.name),
     )
-
-
-def _claim(
-    grid: Grid, text: str, first: str, second: str, trials: Trials, usable: pd.DataFrame
-) -> ClaimFigure:
-    one = _of(usable, trials[grid.name, first]).set_index("victim")["asr_after"]
-    other = _of(usable, trials[grid.name, second]).set_index("victim")["asr_after"]
-    difference = (one - other).dropna().sort_index().to_numpy(dtype=np.float64)
-    (interval,) = intervals([(difference, np.ones(len(difference)))])
-    low, high = interval or (None, None)
-    mean = float(difference.mean()) if len(difference) else None
-    return ClaimFigure(grid.name, text, first, second, len(difference), mean, low, high)
 
 
 def _or_none(value: float | None) -> float | None:

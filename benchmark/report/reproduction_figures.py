@@ -47,7 +47,7 @@ def _drawings(
     counted = _labelled(contents.frame, grid, rows, trials)
     if counted.empty:
         return
-    roles: dict[str, str] = counted.groupby("row")["role"].first().to_dict()
+    roles = {str(one): str(role) for one, role in counted.groupby("row")["role"].first().items()}
     lines = [
         Line(row.label, row.label, roles[row.label], roles[row.label] == "ranked")
         for row in rows

@@ -91,14 +91,16 @@ def _cells(one: Figure) -> tuple[str, ...]:
 
 
 def _claim(one: ClaimFigure) -> str:
-    text = f"{markdown(one.text)}: {markdown(one.first)} minus {markdown(one.second)}"
-    if one.mean is None:
+    claim, found = one.claim, one.found
+    text = f"{markdown(claim.text)}: {markdown(claim.first)} minus {markdown(claim.second)}"
+    if found.mean is None:
         return f"{text}: no victim has both."
-    found = f"{text}: {100 * one.mean:+.1f} over {one.pairs} victims"
-    if one.low is None or one.high is None:
-        return f"{found}; too few for an interval."
-    apart = "distinguishable" if one.low > 0 or one.high < 0 else "not distinguishable"
-    return f"{found}, 95 % {100 * one.low:+.1f} to {100 * one.high:+.1f}: {apart} from zero."
+    said = f"{text}: {100 * found.mean:+.1f} over {found.pairs} victims"
+    if found.ci_low is None or found.ci_high is None:
+        return f"{said}; too few for an interval."
+    apart = "distinguishable" if found.distinguishable else "not distinguishable"
+    interval = f"95 % {100 * found.ci_low:+.1f} to {100 * found.ci_high:+.1f}"
+    return f"{said}, {interval}: {apart} from zero."
 
 
 def _notes() -> Iterator[str]:
