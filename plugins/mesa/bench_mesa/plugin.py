@@ -10,6 +10,7 @@ PRESETS: PresetOptions = {
     "quick": {
         **{"epochs": 5, "batch_size": 32, "lr": 1e-3, "hidden": 128, "statistic_hidden": 128},
         **{"cache_mib": 0, "keep_triggers": 64},  # two trials at once, and all in 2 GiB
+        "precision": "auto",
     },
     "cifar10-cpu": {"epochs": 8, "precision": "auto"},
     "cifar100-cpu": {"epochs": 8, "precision": "auto", "hidden": 2048},

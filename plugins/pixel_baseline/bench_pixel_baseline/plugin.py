@@ -38,7 +38,10 @@ class PixelOptions(Options):
 
 PRESETS: PresetOptions = {
     # Fewer patterns and passes than the paper's 10 and 5: each pattern costs a whole retraining.
-    "quick": {"patterns": 3, "epochs": 3, "batch_size": 32, "cache_mib": 0},
+    "quick": {
+        **{"patterns": 3, "epochs": 3, "batch_size": 32, "cache_mib": 0},
+        "precision": "auto",
+    },
     "cifar10-cpu": {"patterns": 2, "epochs": 3, "precision": "auto"},
     "cifar100-cpu": {"patterns": 2, "epochs": 3, "precision": "auto"},
 }
