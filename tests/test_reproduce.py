@@ -146,16 +146,16 @@ def plan(tmp_path: Path, capsys, **changes: object) -> str:
 
 
 def test_rows_share_their_victims(tmp_path, capsys):
-    # Three triggers; six defenses and three single levels of one of them.
+    # Three triggers; seven defenses and three single levels of one of them.
     said = plan(tmp_path, capsys)
-    assert "1 base models, 3 attacks, 27 trials" in said
-    assert "1 base models, 3 attacks, 39 trials" in plan(tmp_path, capsys, ablations=True)
-    assert "2 base models, 6 attacks, 54 trials" in plan(tmp_path, capsys, seeds=2)
+    assert "1 base models, 3 attacks, 30 trials" in said
+    assert "1 base models, 3 attacks, 45 trials" in plan(tmp_path, capsys, ablations=True)
+    assert "2 base models, 6 attacks, 60 trials" in plan(tmp_path, capsys, seeds=2)
     assert not list(tmp_path.iterdir())
 
 
 def test_an_option_of_one_defense_is_no_error_for_the_others(tmp_path, capsys):
-    assert "27 trials" in plan(
+    assert "30 trials" in plan(
         tmp_path, capsys, sets={"mesa.epochs": "2", "oracle.retrain.lr": "1"}
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from benchmark.recipe import FineTune
@@ -12,3 +14,11 @@ class FineTuningOptions(Options):
     """Options of `fine_tuning`."""
 
     retrain: FineTune = Field(FineTune(), description="the retraining's settings")
+
+
+class RandomPatchesOptions(FineTuningOptions):
+    """Options of `random_patches`."""
+
+    mixing: Literal["epoch", "image"] = Field(
+        "epoch", description="one new patch an epoch, or a new one for every stamped image"
+    )

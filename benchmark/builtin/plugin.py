@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmark.builtin.attack_options import BlackWhiteAttack, CleanModelOptions, ColourAttack
-from benchmark.builtin.control_options import FineTuningOptions
+from benchmark.builtin.control_options import FineTuningOptions, RandomPatchesOptions
 from benchmark.builtin.datasets import DATASETS
 from benchmark.builtin.imported import ImportedOptions, imported_instances
 from benchmark.builtin.model_options import ResNet18Options, SmallResNetOptions
@@ -106,6 +106,15 @@ def bench_defenses() -> list[DefenseSpec]:
             summary="retrain on clean images only: what retraining does without any trigger",
             factory=lazy("benchmark.builtin.controls:FineTuning"),
             options=FineTuningOptions,
+            role=Role.CONTROL,
+        ),
+        DefenseSpec(
+            name="random_patches",
+            version="1",
+            summary="retrain with stamps of random colours: what searching for the trigger adds",
+            factory=lazy("benchmark.builtin.controls:RandomPatches"),
+            options=RandomPatchesOptions,
+            needs=frozenset({Knowledge.WEIGHTS, Knowledge.CLEAN_IMAGES, Knowledge.TRIGGER_SIZE}),
             role=Role.CONTROL,
         ),
     ]

@@ -10,7 +10,7 @@ from benchmark.report.rows import Row
 
 _TITLES = {
     "floor": "Floor: nothing is done",
-    "control": "Controls: what retraining alone does",
+    "control": "Controls: what retraining does without the trigger",
     "ranked": "Ranked defenses",
     "oracle": "Oracle: told the trigger, a ceiling",
 }
