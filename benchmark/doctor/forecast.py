@@ -13,8 +13,8 @@ from benchmark.preset import preset_names
 
 REFERENCE_CORES = 2
 REFERENCE_RATE = {
-    "quick": 1400.0,
-    "cifar10-cpu": 620.0,  # in bfloat16, which `auto` means there
+    "quick": 1400.0,  # as the next, in bfloat16, which `auto` means there
+    "cifar10-cpu": 620.0,
     "cifar100-cpu": 620.0,
     "cifar10-bw": 44.0,
     "cifar10-rgb": 44.0,
