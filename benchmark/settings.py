@@ -95,7 +95,7 @@ def make_options(model: type[M], namespace: str, layers: Sequence[Layer]) -> M:
 
     Raises `UserError` that names the key and says what is allowed.
     """
-    merged: dict[str, Any] = {}
+    merged = _group_defaults(model)
     keys = option_keys(model)
     for values in layers:
         for key, value in values.items():
@@ -106,6 +106,19 @@ def make_options(model: type[M], namespace: str, layers: Sequence[Layer]) -> M:
         return model.model_validate(merged)
     except ValidationError as error:
         raise UserError(_explain(namespace, error)) from error
+
+
+def _group_defaults(model: type[BaseModel]) -> dict[str, Any]:
+    """Return what a model's own defaults for its groups change in the groups' defaults.
+
+    A group of which a layer sets one key is made anew, and must not lose the others.
+    """
+    groups = {name: info.default for name, info in model.model_fields.items()}
+    return {
+        name: group.model_dump(exclude_defaults=True)
+        for name, group in groups.items()
+        if isinstance(group, BaseModel)
+    }
 
 
 def option_keys(model: type[BaseModel]) -> dict[str, Any]:

@@ -242,6 +242,18 @@ def test_precision_refuses_what_is_none() -> None:
         make_options(BaseRecipe, "base", [{"precision": "float16"}])
 
 
+class Tuned(Options):
+    inner: Inner = Inner(epochs=2, rates=(0.5, 0.25))
+    plain: Inner = Inner()
+
+
+def test_a_group_keeps_its_own_defaults_where_one_of_its_keys_is_set():
+    made = make_options(Tuned, "tuned", [{"inner.rates": "0.125"}, {"plain.epochs": 7}])
+    assert made.inner == Inner(epochs=2, rates=(0.125,))
+    assert made.plain == Inner(epochs=7)
+    assert make_options(Tuned, "tuned", []) == Tuned()
+
+
 # What of the options decides an identity
 
 

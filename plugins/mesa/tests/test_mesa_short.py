@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from bench_mesa.defense import Mesa
 from bench_mesa.options import MesaOptions, ShortOptions
-from bench_mesa.plugin import PRESETS, SHORT_PRESETS, bench_defenses
+from bench_mesa.plugin import PRESETS, bench_defenses
 
 from benchmark.api import FineTune
+from benchmark.config import Request, resolve
+from benchmark.plugins import load_plugins
 
 FIT = {"noise": 8, "hidden": 32, "statistic_hidden": 32, "lr": 5e-3, "batch_size": 40}
 
@@ -21,9 +23,13 @@ def passes(options: MesaOptions) -> int:
 
 @pytest.mark.parametrize("preset", ["cifar10-bw", "cifar10-rgb", *PRESETS])
 def test_it_makes_at_most_a_fifth_of_the_passes(preset: str) -> None:
-    whole = MesaOptions.model_validate(PRESETS.get(preset, {}))
-    short = ShortOptions.model_validate(SHORT_PRESETS.get(preset, {}))
+    """In every preset, with what the preset says of all retraining."""
+    request = Request(preset=preset, defenses=("mesa", "mesa_short"))
+    made = {one.spec.name: one.options for one in resolve(request, load_plugins([])).defenses}
+    whole, short = made["mesa"], made["mesa_short"]
     assert passes(short) <= passes(whole) / 5
+    assert short.retrain.poison_ratio == 0.2
+    assert short.retrain.lr == whole.retrain.lr
     assert short.hidden == whole.hidden
     assert short.levels == whole.levels
 
