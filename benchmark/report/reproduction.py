@@ -107,7 +107,8 @@ def _of(usable: pd.DataFrame, identities: frozenset[str]) -> pd.DataFrame:
 
 
 def _figure(grid: Grid, row: StudyRow, identities: frozenset[str], usable: pd.DataFrame) -> Figure:
-    mine = _of(usable, identities)
+    # In the order of victims, as the leaderboard has them: the bootstrap's draws go by their place.
+    mine = _of(usable, identities).sort_values("victim")
     after = mine["asr_after"].to_numpy(dtype=np.float64)
     (interval,) = intervals([(after, np.ones(len(after)))])
     low, high = interval or (None, None)
