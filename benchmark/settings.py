@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 
 from benchmark.errors import UserError
 from benchmark.specs import Options
@@ -113,12 +114,18 @@ def _group_defaults(model: type[BaseModel]) -> dict[str, Any]:
 
     A group of which a layer sets one key is made anew, and must not lose the others.
     """
-    groups = {name: info.default for name, info in model.model_fields.items()}
+    groups = {name: _own_default(info) for name, info in model.model_fields.items()}
     return {
         name: group.model_dump(exclude_defaults=True)
         for name, group in groups.items()
         if isinstance(group, BaseModel)
     }
+
+
+def _own_default(info: FieldInfo) -> Any:
+    """Return a field's default; None where it depends on other fields."""
+    takes_others = getattr(info, "default_factory_takes_validated_data", False)
+    return None if takes_others else info.get_default(call_default_factory=True)
 
 
 def option_keys(model: type[BaseModel]) -> dict[str, Any]:

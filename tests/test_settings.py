@@ -244,12 +244,15 @@ def test_precision_refuses_what_is_none() -> None:
 
 class Tuned(Options):
     inner: Inner = Inner(epochs=2, rates=(0.5, 0.25))
+    made: Inner = Field(default_factory=lambda: Inner(epochs=3))
     plain: Inner = Inner()
 
 
 def test_a_group_keeps_its_own_defaults_where_one_of_its_keys_is_set():
-    made = make_options(Tuned, "tuned", [{"inner.rates": "0.125"}, {"plain.epochs": 7}])
+    layers = [{"inner.rates": "0.125", "made.rates": "0.25"}, {"plain.epochs": 7}]
+    made = make_options(Tuned, "tuned", layers)
     assert made.inner == Inner(epochs=2, rates=(0.125,))
+    assert made.made == Inner(epochs=3, rates=(0.25,))
     assert made.plain == Inner(epochs=7)
     assert make_options(Tuned, "tuned", []) == Tuned()
 
