@@ -108,7 +108,7 @@ def test_each_class_has_its_own_part_of_the_points(tiny: Any) -> None:
 
 
 def test_what_mesa_is_told_and_gives_follows_from_its_options() -> None:
-    (spec,) = bench_defenses()
+    spec, _ = bench_defenses()
     assert spec.under(MesaOptions()).needs == spec.needs
     assert spec.under(MesaOptions()).gives == spec.gives
     assert Knowledge.TARGET_CLASS in spec.needs
