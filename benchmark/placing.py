@@ -37,7 +37,7 @@ class Placing:
         if self.executor == "ray":
             from benchmark.executors.cluster import require_ray
 
-            require_ray()
+            require_ray(self.ray_address)
         elif self.ray_address is not None:
             raise UserError("--ray-address is of use with --executor ray only")
 

@@ -28,10 +28,47 @@ QUICK_DEATH = {
 """A killed node is noticed after seconds; by default it takes half a minute."""
 
 
+HEAD = "10.77.0.1"
+"""Where the head is in the network of the nodes, and all nodes that are not put elsewhere."""
+
+
 def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
+
+
+class Network:
+    """A network namespace with a loopback in it."""
+
+    def __init__(self, script: str) -> None:
+        """Make it and run a shell script in it."""
+        script = f"ip link set lo up && {script} && echo up && exec sleep 3600"
+        self._holder = subprocess.Popen(
+            ["unshare", "--net", "sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True
+        )
+        assert self._holder.stdout is not None
+        assert self._holder.stdout.readline() == b"up\n"
+        self.pid = self._holder.pid
+        self.inside = "nsenter", f"--net=/proc/{self.pid}/ns/net", "--"
+
+    def run(self, script: str) -> None:
+        """Run a shell script in it."""
+        subprocess.run([*self.inside, "sh", "-c", script], check=True)
+
+    def end(self) -> None:
+        """Give it up; with its last process it is gone, its wires with it."""
+        self._holder.kill()
+        self._holder.wait()
+
+
+def _has(host: str, device: str) -> str:
+    return f"ip address add {host}/24 dev {device} && ip link set {device} up"
+
+
+def _host(name: str) -> str:
+    """Return the address of a node elsewhere."""
+    return HEAD.rpartition(".")[0] + f".{2 + sum(name.encode()) % 250}"
 
 
 @dataclass
@@ -42,6 +79,8 @@ class Nodes:
     """The `bench` of a test; from now on it runs where the nodes are."""
     port: int = field(default_factory=free_port)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    elsewhere: dict[str, Network] = field(default_factory=dict)
+    """The nodes that are reached by a wire of their own."""
 
     def __post_init__(self) -> None:
         # Not below a test's folder: sockets lie in it, whose paths must be short.
@@ -55,36 +94,35 @@ class Nodes:
         self.command.extra = {
             name: self.environment[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")
         }
-        self.command.prefix = self.inside = self.own_network()
+        self.network = Network(f"ip link add name wires type bridge && {_has(HEAD, 'wires')}")
+        self.command.prefix = self.network.inside
         head = ["--head", "--port", self.port, "--include-dashboard", "false"]
         config = ["--system-config", json.dumps(QUICK_DEATH), "--temp-dir", self.folder / "ray"]
         self.start("head", *head, *config, cpus=0)
 
-    def own_network(self) -> tuple[str, ...]:
-        """Make a network of its own, with nothing but a loopback in it; return what enters it."""
-        script = "ip link set lo up && echo up && exec sleep 3600"
-        self.network = subprocess.Popen(
-            ["unshare", "--net", "sh", "-c", script],
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert self.network.stdout is not None
-        assert self.network.stdout.readline() == b"up\n"
-        return "nsenter", f"--net=/proc/{self.network.pid}/ns/net", "--"
-
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{HEAD}:{self.port}"
 
     def start(
-        self, name: str, *arguments: object, cpus: int = 1, hidden: Sequence[Path] = (), **env: str
+        self,
+        name: str,
+        *arguments: object,
+        cpus: int = 1,
+        hidden: Sequence[Path] = (),
+        elsewhere: bool = False,
+        **env: str,
     ) -> None:
-        """Start a node and wait until it is there; it sees empty folders in place of `hidden`."""
+        """Start a node and wait until it is there; it sees empty folders in place of `hidden`.
+
+        `elsewhere`: it has an address of its own, and a wire that can be cut.
+        """
+        network, host = (self.wire(name), _host(name)) if elsewhere else (self.network, HEAD)
         where = arguments or ("--address", self.address)
         store = ["--object-store-memory", 80 * 2**20, "--disable-usage-stats", "--block"]
-        place = ["--node-ip-address", "127.0.0.1", "--num-cpus", cpus, "--num-gpus", 0]
+        place = ["--node-ip-address", host, "--num-cpus", cpus, "--num-gpus", 0]
         words = [
-            *self.inside,
+            *network.inside,
             sys.executable,
             "-m",
             "ray.scripts.scripts",
@@ -108,6 +146,22 @@ class Nodes:
                 start_new_session=True,
             )
         self.wait_for_log(name, "This command will now block")
+
+    def wire(self, name: str) -> Network:
+        """Make a network for a node, with a wire to the others."""
+        network = self.elsewhere[name] = Network("true")
+        wire = f"ip link add name {name} type veth peer name wire netns {network.pid}"
+        self.network.run(f"{wire} && ip link set dev {name} master wires up")
+        network.run(_has(_host(name), "wire"))
+        return network
+
+    def cut(self, name: str) -> None:
+        """Let nothing through between a node elsewhere and the others, from now on."""
+        self.network.run(f"ip link set dev {name} down")
+
+    def mend(self, name: str) -> None:
+        """Let everything through again."""
+        self.network.run(f"ip link set dev {name} up")
 
     def wait_for_log(self, name: str, text: str, seconds: float = 90) -> None:
         end = time.monotonic() + seconds
@@ -137,12 +191,13 @@ class Nodes:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
         self.running.pop(name).wait()
+        if name in self.elsewhere:
+            self.elsewhere.pop(name).end()
 
     def stop(self) -> None:
         for name in reversed(list(self.running)):
             self.kill(name)
-        self.network.kill()
-        self.network.wait()
+        self.network.end()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -168,14 +223,15 @@ def _words(process: psutil.Process) -> str:
 
 
 def can_be_made() -> bool:
-    """Say whether this process may make namespaces: a network, and mounts over folders."""
+    """Say whether this process may make namespaces: networks with wires, mounts over folders."""
     tried = [
         "unshare",
         "--net",
         "--mount",
         "sh",
         "-c",
-        "ip link set lo up && mount -t tmpfs n /mnt",
+        "ip link set lo up && ip link add name one type bridge && "
+        "mount -t tmpfs n /mnt",
     ]
     try:
         return subprocess.run(tried, capture_output=True, check=False).returncode == 0

@@ -6,6 +6,7 @@ Those that start Ray, which takes seconds to a minute, are slow: run by hand wit
 import os
 import secrets
 import signal
+import socket
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -93,3 +94,19 @@ def test_a_stopped_run_leaves_nothing_and_goes_on(with_token, tmp_path, way):
     assert again.returncode == 0, again.stderr
     assert "1 trials done, 3 there already" in again.stderr
     assert list(command.temporary.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_head_that_says_nothing_is_given_up_after_two_minutes(with_token, tmp_path):
+    """Ray by itself tries for a quarter of an hour, and Ctrl-C does not reach it there."""
+    command, begun = with_token.command, time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        done = command("doctor", "--ray-address", address)
+    assert time.monotonic() - begun < 240
+    assert (done.returncode, done.stdout) == (2, "")
+    ours = [line for line in done.stderr.splitlines() if not line.startswith("[")]
+    assert ours == [
+        f"bench: cannot join the Ray cluster at {address}: "
+        "something accepts connections there, but it does not answer as a head node"
+    ]

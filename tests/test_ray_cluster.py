@@ -219,6 +219,38 @@ def test_a_node_that_is_frozen_for_good_loses_its_job_to_another(three, tiny_run
     assert "1 trials done, 3 there already" in said
 
 
+def test_a_node_behind_a_cut_wire_loses_its_job_and_a_short_cut_does_no_harm(
+    bench, tiny_run, tmp_path
+):
+    out = tiny_run.copy(tmp_path / "results")
+    bench.nodes.start("far", elsewhere=True)
+    process = bench.start(out, "--defense", "rattle", rattle__seconds=6, **ONE)
+    assert bench.worker() == "far"
+    bench.nodes.cut("far")
+    time.sleep(1)
+    bench.nodes.mend("far")
+    said = bench.end(process)
+    assert "started again" not in said
+    assert "1 trials done, 3 there already" in said
+
+    asked = ["--defense", "rattle", "--rerun", "always"]
+    process = bench.start(out, *asked, rattle__seconds=6, **ONE)
+    assert bench.worker() == "far"
+    bench.nodes.start("near")
+    bench.nodes.cut("far")
+    said = bench.end(process)
+    assert said.count("is started again (1)") == 1
+    assert "4 trials done" in said
+    # What the others took for dead does not go on once it hears of them again.
+    bench.nodes.mend("far")
+    end = time.monotonic() + 60
+    while ray_nodes.is_at_work(bench.nodes, "far"):
+        assert time.monotonic() < end, "a job outlived its node"
+        time.sleep(0.2)
+    for name in ("far", "near"):
+        bench.nodes.kill(name)
+
+
 def test_a_defense_that_fails_is_not_tried_again_and_lost_nodes_only_as_often_as_asked(
     three, tiny_run, tmp_path
 ):

@@ -30,6 +30,9 @@ _QUIET = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": "(?s).*",
 }
 """No statistics are sent; what Ray prints of its nodes stays out of the leaderboard."""
+_ATTEMPTS = {"RAY_NUM_REDIS_GET_RETRIES": "3"}
+"""Each attempt to join takes Ray 41 s where a head accepts connections and says nothing; it would
+make twenty."""
 _LOCAL_STORE_BYTES = 200 * 2**20
 """On one machine everything is in shared folders, and jobs and reports are small."""
 _LONGEST = 40
@@ -112,9 +115,17 @@ class Cluster:
 _joined: list[Cluster] = []
 
 
-def require_ray() -> ModuleType:
-    """Import Ray; without it, a `UserError` says what to install."""
-    os.environ |= {name: os.environ.get(name, value) for name, value in _QUIET.items()}
+def _address(given: str | None) -> str | None:
+    return given or os.environ.get("RAY_ADDRESS") or None
+
+
+def require_ray(address: str | None) -> ModuleType:
+    """Import Ray, for joining the cluster at `address` or $RAY_ADDRESS or for starting one.
+
+    Without Ray, a `UserError` says what to install.
+    """
+    wanted = _QUIET | (_ATTEMPTS if _address(address) else {})
+    os.environ |= {name: os.environ.get(name, value) for name, value in wanted.items()}
     try:
         import ray
     except ImportError as error:
@@ -130,8 +141,7 @@ def join(address: str | None, cpus: int, gpus: int) -> Cluster:
     """
     if _joined:
         return _joined[0]
-    address = address or os.environ.get("RAY_ADDRESS") or None
-    ray = require_ray()
+    ray, address = require_ray(address), _address(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     folder = None
     with _signals_kept():
@@ -152,11 +162,21 @@ def join(address: str | None, cpus: int, gpus: int) -> Cluster:
             try:
                 ray.init(address, **quiet)
             except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-                reason = str(error).strip().partition("\n")[0]
-                raise UserError(f"cannot join the Ray cluster at {address}: {reason}") from error
+                raise UserError(
+                    f"cannot join the Ray cluster at {address}: {_reason(error)}"
+                ) from error
     cluster = Cluster(ray, folder)
     _joined.append(cluster)
     return cluster
+
+
+def _reason(error: Exception) -> str:
+    """Return in a line why Ray could not be joined."""
+    said = str(error).strip().partition("\n")[0]
+    # Ray goes on with the traceback of its last attempt.
+    if said.startswith(("Failed to connect to GCS", "Failed to connect to Ray cluster")):
+        return "something accepts connections there, but it does not answer as a head node"
+    return said
 
 
 def _check(address: str) -> None:
