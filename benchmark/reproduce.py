@@ -149,9 +149,12 @@ def _merged(plans: Sequence[Plan]) -> Plan:
 
 
 def _setting(grid: Grid, cells: Sequence[_Cell]) -> str:
-    preset = next(cell.config.preset for cell in cells if cell.grid is grid)
-    differences = preset.differences or "nothing"
-    return f"Grid {grid.name}: preset {preset.name}, which differs from the paper in: {differences}"
+    config = next(cell.config for cell in cells if cell.grid is grid)
+    differences = config.preset.differences or "nothing"
+    # The setting also says what is not the preset's own: other triggers, say.
+    return (
+        f"Grid {grid.name}: {config.setting}. The preset differs from the paper in: {differences}"
+    )
 
 
 def _check_page(file: Path) -> None:

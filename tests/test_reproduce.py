@@ -160,6 +160,17 @@ def test_an_option_of_one_defense_is_no_error_for_the_others(tmp_path, capsys):
     )
 
 
+def test_the_page_says_what_is_not_the_presets_own(tmp_path, command, tiny_run):
+    page = tmp_path / "page.md"
+    where = ["--no-run", "--out", tiny_run.copy(tmp_path / "out"), "-o", page]
+    asked = ["--preset", "quick", "--grid", "B", "--set", "attack.epochs=7"]
+    done = command("reproduce", "mesa-2019", *asked, *where)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in page.read_text().splitlines() if line.startswith("- Grid B: ")]
+    said = "- Grid B: quick, attack.triggers=c0,c1,c2, attack.epochs=7. The preset differs from the"
+    assert line.startswith(said)
+
+
 def test_bad_requests_are_one_line(command, tmp_path):
     for arguments, says in (
         (["mesa-2020"], "unknown study 'mesa-2020' (did you mean mesa-2019?)"),
