@@ -230,8 +230,7 @@ def can_be_made() -> bool:
         "--mount",
         "sh",
         "-c",
-        "ip link set lo up && ip link add name one type bridge && "
-        "mount -t tmpfs n /mnt",
+        "ip link set lo up && ip link add name one type bridge && mount -t tmpfs n /mnt",
     ]
     try:
         return subprocess.run(tried, capture_output=True, check=False).returncode == 0

@@ -13,7 +13,8 @@ from benchmark.report.html.contents import read_contents
 from benchmark.report.html.curves import charts
 from benchmark.report.html.embedding import embed
 from benchmark.report.html.fronts import front, points
-from benchmark.report.html.grid import grid_of
+from benchmark.report.html.grid import Bar, Grid, GridTrigger, Series, grid_of
+from benchmark.report.html.plots import grid_plot, style
 from benchmark.report.html.write import write_figures
 from benchmark.store import Store
 
@@ -114,6 +115,18 @@ def test_thumbnails_keep_their_distance():
     places = plane.points[plane.drawn]
     apart = ((places[:, None] - places[None]) ** 2).sum(axis=2) + np.eye(len(places))
     assert apart.min() >= 6e-3
+
+
+def test_long_names_stay_in_the_picture():
+    triggers = tuple(GridTrigger(name, 0, name, None) for name in "abc")
+    bars = (Bar(0.1, None, 1),) * 3
+    names = [f"a defense with a long name, number {number}" for number in range(4)]
+    series = tuple(Series(name, name, "ranked", bars) for name in names)
+    with style():
+        figure = grid_plot(Grid(triggers, series))
+        figure.canvas.draw()
+        (legend,) = figure.legends
+        assert legend.get_window_extent().x1 <= figure.bbox.width
 
 
 def test_every_figure_is_there_three_times(figures):

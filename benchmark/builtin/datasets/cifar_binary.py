@@ -113,9 +113,10 @@ def _split(layout: CifarLayout, where: str, files: dict[str, bytes]) -> ImageSet
             )
     records = np.frombuffer(b"".join(files.values()), dtype=np.uint8).reshape(-1, record)
     labels = records[:, layout.record_labels - 1]
-    if labels.max() >= len(layout.class_names):
+    highest = int(np.max(labels))
+    if highest >= len(layout.class_names):
         raise UserError(
-            f"{where} is damaged: class {labels.max()} is not one of "
+            f"{where} is damaged: class {highest} is not one of "
             f"{len(layout.class_names)} in {', '.join(files)}",
             "download it again",
         )

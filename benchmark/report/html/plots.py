@@ -147,5 +147,9 @@ def _legend(figure: Figure, labels: list[str], axes: Axes) -> None:
     handles = handles or [bars for bars in axes.containers if isinstance(bars, BarContainer)]
     # matplotlib leaves out a label that starts with an underscore.
     texts = [f" {printable(label)}" for label in labels]
-    columns = max(1, int(figure.get_size_inches()[0] // 1.6))
-    figure.legend(handles, texts, loc="outside upper left", ncols=columns, fontsize=8)
+    width = figure.get_size_inches()[0]
+    for columns in range(max(1, int(width // 1.6)), 0, -1):
+        legend = figure.legend(handles, texts, loc="outside upper left", ncols=columns, fontsize=8)
+        if columns == 1 or legend.get_window_extent().width <= width * figure.dpi:
+            return
+        legend.remove()

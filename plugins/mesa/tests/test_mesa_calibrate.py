@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import runpy
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,8 @@ def searched(*rates: float, backdoored: bool = True) -> dict[str, Any]:
     }
 
 
-def calibrated(out: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    status = runpy.run_path(str(TOOL))["main"]([str(out)])
+def calibrated(out: Path, capsys: pytest.CaptureFixture[str], *more: str | Path) -> tuple[int, str]:
+    status = runpy.run_path(str(TOOL))["main"]([str(out), *map(str, more)])
     captured = capsys.readouterr()
     return status, captured.out + captured.err
 
@@ -83,3 +84,16 @@ def test_one_kind_of_model_is_not_enough(
     status, text = calibrated(tmp_path / "nothing", capsys)
     assert status == 2
     assert text.count("\n") == 1
+
+
+def test_several_folders_count_together_and_their_searches_can_be_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attacked = stored(tmp_path / "attacked", searched(0.1, 0.75), searched(0.5, 0.25))
+    clean = stored(tmp_path / "clean", searched(0.125, 0.0, backdoored=False))
+    status, text = calibrated(attacked, capsys, clean, "--csv", tmp_path / "kept.csv")
+    assert status == 0
+    assert text.splitlines()[-1] == "middle of the gap from 0.125 to 0.750: 0.438"
+    with (tmp_path / "kept.csv").open(encoding="utf-8") as file:
+        rows = [(row["target"], row["best"], row["rate"]) for row in csv.DictReader(file)]
+    assert sorted(rows) == [("", "0", "0.125"), ("1", "0", "0.5"), ("1", "1", "0.75")]

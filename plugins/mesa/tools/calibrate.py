@@ -1,18 +1,22 @@
-"""Calibrate `mesa.detect.threshold` on the trials of a results folder.
+"""Calibrate `mesa.detect.threshold` on the trials of results folders.
 
     bench run --defense mesa --attack bw3x3 --attack clean --seeds 5 \\
         --set mesa.target=detect --out DIR
-    python plugins/mesa/tools/calibrate.py DIR
+    python plugins/mesa/tools/calibrate.py DIR [DIR...] [--csv FILE]
 
 Reads, from the diagnostics of each trial that detected, the attack success rate that the search
 reached for each class. Prints a line a trial, the detections and false alarms at every threshold at
 which they change, and the middle of the gap between the two kinds of models, if there is one.
+`--csv` writes the searches to a file, one row each.
 """
 
 from __future__ import annotations
 
+import argparse
+import csv
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmark.errors import UserError
@@ -24,26 +28,42 @@ from benchmark.store import Store
 class Score:
     """What one search found."""
 
-    label: str
-    backdoored: bool
-    right: bool
-    """The class with the highest rate is the target of the attack."""
+    dataset: str
+    setting: str
+    defense: str
+    attack: str
+    trigger: str
+    seed: int
+    target: int | None
+    """The target of the attack; None: a clean model."""
+    best: int
+    """The class with the highest rate."""
     rate: float
 
+    @property
+    def label(self) -> str:
+        """Name the model that was searched."""
+        return f"{self.dataset} {self.attack} {self.trigger} seed {self.seed}"
 
-def main(arguments: list[str]) -> int:
-    """Print the calibration of one results folder; 2 if there is nothing to calibrate with."""
-    if len(arguments) != 1:
-        print("usage: python calibrate.py RESULTS_FOLDER", file=sys.stderr)
-        return 2
+    @property
+    def right(self) -> bool:
+        """Say whether the class with the highest rate is the target of the attack."""
+        return self.best == self.target
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the calibration of results folders; 2 if there is nothing to calibrate with."""
+    parser = argparse.ArgumentParser(prog="calibrate", description="Calibrate a threshold.")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
+    parser.add_argument("--csv", type=Path, metavar="FILE")
+    asked = parser.parse_args(arguments)
     try:
-        with Store.open(Path(arguments[0]), write=False) as store:
-            scores = [score for trial in store.trials() if (score := _score(trial))]
+        scores = [score for folder in asked.folders for score in _scores(folder)]
     except UserError as error:
         print(f"calibrate: {error}", file=sys.stderr)
         return 2
-    attacked = [score for score in scores if score.backdoored]
-    clean = [score for score in scores if not score.backdoored]
+    attacked = [score for score in scores if score.target is not None]
+    clean = [score for score in scores if score.target is None]
     if not attacked or not clean:
         print(
             f"calibrate: {len(attacked)} backdoored and {len(clean)} clean models searched with "
@@ -51,6 +71,8 @@ def main(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
+    if asked.csv:
+        _write(asked.csv, [*attacked, *clean])
     print("\n".join(report(attacked, clean)))
     return 0
 
@@ -73,6 +95,11 @@ def report(attacked: list[Score], clean: list[Score]) -> list[str]:
     return [*lines, "", middle if high > low else f"no gap: {gap}"]
 
 
+def _scores(folder: Path) -> list[Score]:
+    with Store.open(folder, write=False) as store:
+        return [score for trial in store.trials() if (score := _score(trial))]
+
+
 def _score(trial: TrialRecord) -> Score | None:
     rates = {
         int(row["number"]): float(row["rate"])
@@ -82,8 +109,16 @@ def _score(trial: TrialRecord) -> Score | None:
     if not rates:
         return None
     best = max(rates, key=lambda number: rates[number])
-    label = f"{trial.dataset} {trial.attack} {trial.trigger} seed {trial.seed}"
-    return Score(label, trial.backdoored, trial.backdoored and best == trial.target, rates[best])
+    model = (trial.dataset, trial.setting, trial.defense, trial.attack, trial.trigger, trial.seed)
+    return Score(*model, trial.target if trial.backdoored else None, best, rates[best])
+
+
+def _write(file: Path, scores: Sequence[Score]) -> None:
+    rows = [asdict(score) for score in scores]
+    with file.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.DictWriter(out, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 if __name__ == "__main__":
