@@ -29,6 +29,7 @@ class LocalExecutor:
         self._idle: list[ProcessPoolExecutor] = []
         self._all: dict[int, ProcessPoolExecutor] = {}
         """Slot → its pool."""
+        self._dead: list[ProcessPoolExecutor] = []
         self._lock = threading.Lock()
 
     def submit(self, job: str, progress: str) -> Future[str]:
@@ -75,9 +76,13 @@ class LocalExecutor:
             outer.set_result(done.result())
 
     def _forget(self, pool: ProcessPoolExecutor) -> None:
-        """Free the slot of a pool whose process has died."""
-        pool.shutdown(wait=False)
+        """Free the slot of a pool whose process has died; the pool ends by itself.
+
+        This runs in the pool's own thread, which since Python 3.12 holds a lock that `shutdown`
+        takes, and so does the pool's end as an object: either would wait for ever here.
+        """
         with self._lock:
+            self._dead.append(pool)
             self._all = {slot: other for slot, other in self._all.items() if other is not pool}
 
 
