@@ -80,12 +80,20 @@ def _seal(request: Request, folder: JobFolder) -> bool:
     return True
 
 
+_BESIDE_BYTES = 2**19
+"""Of the limit on files, for those beside a long one."""
+
+
 def _bound_files(disk_mib: int | None) -> None:
-    """Let no single file grow past the limit; the sum of all is watched from outside."""
+    """Let no single file grow past the limit; the sum of all is watched from outside.
+
+    A little less, so that one file and a log are not the sum's fault, which ends the process
+    before it can say its own.
+    """
     if disk_mib is not None and os.name == "posix":
         import resource
 
-        most = disk_mib * 2**20
+        most = disk_mib * 2**20 - _BESIDE_BYTES
         hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
         if hard == resource.RLIM_INFINITY or most < hard:
             resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
