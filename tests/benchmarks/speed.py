@@ -117,13 +117,15 @@ class Bench:
         of_peak = ours * passes * FORWARD_GFLOP[self.name] / self.peak
         return Row(self.name, work, plain, ours, plain and ours / plain, of_peak)
 
-    def search(self, saturated: float, cache_mib: float) -> Row:
-        """MESA's three sub-models, generators and statistic networks included."""
+    def search_steps(
+        self, saturated: float, cache_mib: float
+    ) -> tuple[Callable[[int], None], Callable[[int], None]]:
+        """Return a step of the textbook's search and one of ours, from the same weights."""
         options = MesaOptions()
         classifier = self.classifier(cache_mib)
         torch.manual_seed(1)
         together = Staircase(27, options.levels, options, torch.Generator().manual_seed(0))
-        testing = self._testing(classifier, 0)
+        testing = self.testing(classifier, 0)
         with torch.no_grad():
             values = testing(torch.rand(3 * BATCH, 27))
         level = float(values.quantile(1 - saturated)) if saturated else 1.0
@@ -138,9 +140,13 @@ class Bench:
                 one.step(rate, own, own.flip(0))
 
         def ours(number: int) -> None:
-            together.step(self._testing(classifier, number), BATCH)
+            together.step(self.testing(classifier, number), BATCH)
 
-        seconds = alternately(plain, ours, self.rounds)
+        return plain, ours
+
+    def search(self, saturated: float, cache_mib: float) -> Row:
+        """MESA's three sub-models, generators and statistic networks included."""
+        seconds = alternately(*self.search_steps(saturated, cache_mib), self.rounds)
         work = f"search, {saturated:.0%} saturated, cache {cache_mib:g} MiB"
         return self.row(work, 3 * BATCH, seconds, 2)
 
@@ -148,7 +154,7 @@ class Bench:
         """The tricks of the search one after another, each with those before it; 80 % saturated."""
         frozen_only = copy.deepcopy(self.model).requires_grad_(False)
         whole, local, kept = self.classifier(0), self.classifier(0), self.classifier(512)
-        testing = self._testing(local, 0)
+        testing = self.testing(local, 0)
         with torch.no_grad():
             level = float(testing(torch.rand(3 * BATCH, 27)).quantile(0.2))
         torch.manual_seed(1)
@@ -173,7 +179,7 @@ class Bench:
             def work(number: int) -> None:
                 frozen_module._SKIP_BELOW = skip
                 points = noise.flatten(0, 1).requires_grad_()
-                step(self._testing(classifier, number)(points))
+                step(self.testing(classifier, number)(points))
 
             return work
 
@@ -197,7 +203,7 @@ class Bench:
             yield self.row(work, 3 * BATCH, alternately(textbook, ours, self.rounds), 2)
         frozen_module._SKIP_BELOW = usual
 
-    def _testing(self, classifier: Frozen, number: int) -> Callable[[Tensor], Tensor]:
+    def testing(self, classifier: Frozen, number: int) -> Callable[[Tensor], Tensor]:
         images = self.images.contiguous(memory_format=torch.channels_last)
         return attack_rate(classifier, images, self.places[number], 0, SIZE, self.rows)
 
@@ -232,7 +238,7 @@ class Bench:
         images = self.images.contiguous(memory_format=torch.channels_last)
 
         def search(number: int) -> None:
-            one.step(self._testing(classifier, number), BATCH)
+            one.step(self.testing(classifier, number), BATCH)
 
         def classes(number: int) -> None:
             ten.step(class_rates(classifier, images, self.places[number], SIZE, self.rows), BATCH)
