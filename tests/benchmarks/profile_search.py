@@ -93,7 +93,9 @@ def measured(
     spent: Counter[tuple[str, str]] = Counter()
     for event in found.events() or []:
         if event.name not in PARTS.values():
-            spent[part_of(event, outside), kind_of(event.name)] += event.self_cpu_time_total / 1000 / rounds
+            spent[part_of(event, outside), kind_of(event.name)] += (
+                event.self_cpu_time_total / 1000 / rounds
+            )
     return spent, sum(spent.values())
 
 
