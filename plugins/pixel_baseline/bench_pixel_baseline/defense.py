@@ -52,8 +52,9 @@ class PixelBaseline:
     def _search(self, view: View, run: RunContext) -> Float[Tensor, "patterns 3 height width"]:
         """Search all patterns in one pass: each step is one batch through one frozen classifier.
 
-        The patterns' losses are added, so each has the gradient that it would have alone. Pixels
-        are clipped to [0, 1] after every step, since an image can hold nothing else.
+        The patterns' losses are added, so each has the gradient that it would have alone. Unless
+        `clip` is off, pixels are clipped to [0, 1] after every step, since an image can hold
+        nothing else.
         """
         options, (height, width) = self.options, view.trigger_size
         classifier = frozen(view.model, run.meter, options.precision)
@@ -72,8 +73,9 @@ class PixelBaseline:
                 optimiser.zero_grad(set_to_none=True)
                 losses.sum().backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
-                with torch.no_grad():
-                    patterns.clamp_(0, 1)
+                if options.clip:
+                    with torch.no_grad():
+                        patterns.clamp_(0, 1)
                 total += losses.detach() * len(index)
             for number, loss in enumerate((total / count).tolist()):
                 run.record("search", epoch=epoch, pattern=number, loss=loss)

@@ -13,6 +13,7 @@ from benchmark.api import (
     Output,
     Precision,
     PresetOptions,
+    added,
     hookimpl,
     lazy,
 )
@@ -25,6 +26,12 @@ class PixelOptions(Options):
     epochs: int = Field(5, ge=1, description="passes over the clean images in the search")
     lr: float = Field(0.1, gt=0, description="learning rate of SGD, for pixels in [0, 1]")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
+    clip: bool = Field(
+        True,
+        description="keep pixels in [0, 1], as images have them; the paper does not say: without, "
+        "a pattern may end where no image's pixels are",
+        json_schema_extra=added(True),
+    )
     batch_size: int = Field(128, ge=1, description="images a search step, for each pattern")
     precision: Precision = Field("float32", description="of the classifier in the search")
     cache_mib: int = Field(
