@@ -228,13 +228,17 @@ class _Maker:
             yield Chosen("attack", found, _options(found, "attack", [told]))
 
     def defense(self, name: str) -> Chosen:
-        """Return a defense: the shared retraining settings, then its own."""
+        """Return a defense: the shared retraining settings, then its own.
+
+        What a plugin says of its retraining in a preset was found out for it there, and counts more
+        than what the preset says for all.
+        """
         found = self.plugins.get("defense", name)
         spec: DefenseSpec = found.spec
         by_hand = layer(self.request.sets, name)
         layers = [
-            *self._plugin_layers(spec),
             self._retrain(spec, self.preset.settings),
+            *self._plugin_layers(spec),
             layer(self.preset.settings, name),
             self._retrain(spec, self.request.sets),
             by_hand,

@@ -74,7 +74,9 @@ def lazy(path: str) -> Callable[[Any], Any]:
 
 
 PresetOptions = Mapping[str, Mapping[str, Any]]
-"""Preset name → option key → the value that replaces the option's default in that preset."""
+"""Preset name → option key → the value that replaces the option's default in that preset.
+
+It counts more than the retraining settings that the preset has for every defense."""
 
 
 @dataclass(frozen=True)

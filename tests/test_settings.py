@@ -101,7 +101,8 @@ def test_an_unknown_namespace_is_named_with_the_nearest():
         check_namespaces({"mesas.x": 1}, ["mesa", "run"])
 
 
-# The order of the layers: default < the plugin's preset < preset < retrain.* < the defense's own
+# The order of the layers: default < the preset's retrain.* < the plugin's for the preset <
+# the preset's for the defense < retrain.* by hand < the defense's own by hand
 
 
 def test_the_order_in_which_settings_count(plugins):
@@ -122,12 +123,13 @@ def test_the_retraining_of_all_defenses_is_set_in_one_place(plugins):
         assert made.retrain.lr == (0.25 if name == "layered" else 0.5)
 
 
-def test_a_presets_own_settings_count_more_than_the_plugins(plugins):
+def test_what_a_plugin_says_for_a_preset_counts_more_than_what_the_preset_says_for_all(plugins):
     for name in preset_names():
         shared = layer(load_preset(name).settings, "retrain")
         retrain = options(plugins, preset=name).retrain
-        # the plugin says 99 epochs for every preset
-        assert retrain.epochs == int(shared.get("epochs", 99))
+        # The plugin says 99 epochs for every preset, and nothing of the learning rate.
+        assert retrain.epochs == 99
+        assert retrain.lr == float(shared.get("lr", 0.001))
         assert options(plugins, "retrain.epochs=5", preset=name).retrain.epochs == 5
         chosen = ["layered.retrain.epochs=6", "retrain.epochs=5"]
         assert options(plugins, *chosen, preset=name).retrain.epochs == 6

@@ -28,10 +28,11 @@ def test_it_makes_at_most_a_fifth_of_the_passes(preset: str) -> None:
     made = {one.spec.name: one.options for one in resolve(request, load_plugins([])).defenses}
     whole, short = made["mesa"], made["mesa_short"]
     assert passes(short) <= passes(whole) / 5
-    assert short.retrain.poison_ratio == 0.2
-    assert short.retrain.lr == whole.retrain.lr
     assert short.hidden == whole.hidden
-    assert short.levels == whole.levels
+    if preset != "quick":  # has a recipe of its own: too few steps an epoch for this one
+        assert short.retrain.poison_ratio == 0.2
+        assert short.retrain.lr == whole.retrain.lr
+        assert short.levels == whole.levels
 
 
 def test_it_is_told_and_gives_what_mesa_does() -> None:
