@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench_mesa.options import DetectOptions
 
 from benchmark.records import TrialRecord
 from benchmark.store import Store
 
 TOOL = Path(__file__).parent.parent / "tools" / "calibrate.py"
+MEASURED = Path(__file__).parents[3] / "docs" / "quick-detection.csv"
 
 
 def stored(out: Path, *trials: dict[str, Any]) -> Path:
@@ -97,3 +99,17 @@ def test_several_folders_count_together_and_their_searches_can_be_kept(
     with (tmp_path / "kept.csv").open(encoding="utf-8") as file:
         rows = [(row["target"], row["best"], row["rate"]) for row in csv.DictReader(file)]
     assert sorted(rows) == [("", "0", "0.125"), ("1", "0", "0.5"), ("1", "1", "0.75")]
+
+
+def test_the_default_threshold_divides_the_models_that_were_searched() -> None:
+    with MEASURED.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    threshold = DetectOptions().threshold
+    clean = {row["seed"]: float(row["rate"]) for row in rows if not row["target"]}
+    attacked = [row for row in rows if row["target"]]
+    assert len(clean) >= 5
+    assert max(clean.values()) < threshold / 2
+    assert len(attacked) >= 24
+    for row in attacked:
+        assert row["best"] == row["target"]
+        assert float(row["rate"]) > threshold
