@@ -34,7 +34,6 @@ KINDS = {
     "threshold": "ReLUs",
     "relu": "ReLUs",
     "clamp_min_": "ReLUs",
-    "add": "sums",
     "copy_": "copies and pasting",
     "cat": "copies and pasting",
     "index": "copies and pasting",
@@ -79,6 +78,8 @@ def part_of(event: Any, outside: str) -> str:
 
 def kind_of(name: str) -> str:
     """Return the kind of operation of a name of torch's."""
+    if name in ("aten::add", "aten::add_"):  # not the products with a sum, such as addmm
+        return "sums"
     return next((kind for part, kind in KINDS.items() if part in name), "other")
 
 

@@ -18,7 +18,7 @@ PRESETS: PresetOptions = {
 }
 SHORT_PRESETS: PresetOptions = {
     # An epoch has 40 steps here and 20 of retraining: too few for three sub-models, and for a
-    # retraining at the others' pace. Chosen on the plain square, with seeds of its own.
+    # retraining at the others' pace. Chosen on the plain square, five seeds: docs/quick.md.
     "quick": {
         **PRESETS["quick"],
         **{"epochs": 2, "levels": (0.9,), "samples": (10,)},

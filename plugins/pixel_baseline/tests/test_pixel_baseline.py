@@ -105,6 +105,7 @@ def test_patterns_searched_together_are_those_searched_alone(tiny: Any, clip: bo
                 pattern = pattern.clamp(0, 1) if clip else pattern
         assert (pattern - starts[number]).abs().max() > 0.02
         torch.testing.assert_close(found[number].double(), pattern, rtol=1e-3, atol=1e-4)
+    assert clip == bool(((found >= 0) & (found <= 1)).all())
 
 
 def test_losses_are_each_patterns_cross_entropy_on_the_same_images(tiny: Any) -> None:
