@@ -186,17 +186,17 @@ def test_without_landlock_a_run_goes_on_and_says_so(tiny_run, tmp_path):
 
 @needs_landlock
 def test_the_seal_can_be_opened_and_left_off(tiny_run, tmp_path):
-    out = tiny_run.copy(tmp_path / "results")
     (tmp_path / "opened").mkdir()
     (tmp_path / "opened" / "test.safetensors").write_text("weights of others", encoding="utf-8")
-    command = tiny_run.command.tiny(
-        *(out, "--plugin", FILES / "cheats.py", "--defense", "reads_files", "--workers", 1),
-        *("--set", f"reads_files.cache={tmp_path / 'opened'}"),
-        attack__triggers="170",
-    )
     found = {}
-    for sets in (f"run.readable={tmp_path / 'opened'}", "run.seal=false"):
-        done = tiny_run.command(*command, "--set", sets, "--rerun", "always")
+    for number, sets in enumerate((f"run.readable={tmp_path / 'opened'}", "run.seal=false")):
+        out = tiny_run.copy(tmp_path / f"results {number}")
+        command = tiny_run.command.tiny(
+            *(out, "--plugin", FILES / "cheats.py", "--defense", "reads_files", "--workers", 1),
+            *("--set", f"reads_files.cache={tmp_path / 'opened'}", "--set", sets),
+            attack__triggers="170",
+        )
+        done = tiny_run.command(*command)
         assert done.returncode == 0, done.stderr
         with Store.open(out, write=False) as store:
             trial = next(one for one in store.trials() if one.defense == "reads_files")

@@ -99,6 +99,8 @@ def test_a_second_writer_is_told_who_holds_the_folder(tmp_path):
     Store.open(tmp_path, write=True).close()
 
 
+# The thread is that of pytest-xdist; the child only sleeps.
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork")
 def test_a_forked_child_does_not_keep_the_lock(tmp_path):
     store = Store.open(tmp_path, write=True, create=True)
     child = os.fork()

@@ -17,6 +17,9 @@ from benchmark.store import Store
 from benchmark.store.merge import merge
 from benchmark.store.repair import repair
 
+# The thread by which pytest-xdist hears of the next test holds nothing that a child here needs.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork")
+
 
 @pytest.fixture
 def home() -> Iterator[Path]:
