@@ -239,5 +239,7 @@ def test_a_defense_has_a_folder_of_its_own_with_nothing_else_in_it(bad_run):
     ]
     own = str(Path(notes["folder"]).parent)
     assert notes["environment"]["HOME"] == notes["environment"]["TMPDIR"] == notes["folder"]
+    assert notes["temporary"] == notes["folder"]
+    assert not any("INDUCTOR" in name for name in notes["environment"])  # it is the nursery's
     regular = [path for path in notes["open"] if path.startswith("/") and "/dev/" not in path]
     assert [path for path in regular if not path.startswith((own, "/proc/"))] == []

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -37,6 +38,40 @@ def test_a_step_has_the_environment_and_the_folder_of_who_asks(step, monkeypatch
     monkeypatch.chdir(tmp_path)
     assert step("os.path:expandvars", "it lies $BENCH_TEST_SIGN") == "it lies ünder the table"
     assert step("os.path:abspath", "file") == str(tmp_path / "file")
+
+
+def test_temporary_files_of_a_step_lie_where_those_of_who_asks_do(step, monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert Path(step("tempfile:mkdtemp", "")).parent == tmp_path
+
+
+TRAINING = """
+import os, sys, tempfile
+from unittest.mock import patch
+import torch
+from benchmark.sandbox.nursery import _import_what_copies_need
+
+def asked(*_): raise AssertionError("a copy cannot use a GPU that this process has asked for")
+
+environment = dict(os.environ)
+with patch.multiple(torch.cuda, is_available=asked, device_count=asked, _lazy_init=asked):
+    _import_what_copies_need()
+assert (dict(os.environ), tempfile.tempdir) == (environment, None)
+assert len(os.listdir("/proc/self/task")) == int(sys.argv[1])
+loaded = set(sys.modules)
+weight = torch.zeros(3, requires_grad=True)
+optimiser = torch.optim.Adam([weight])
+optimiser.zero_grad()
+weight.sum().backward()
+optimiser.step()
+print(len(set(sys.modules) - loaded))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere nothing is copied")
+def test_a_copy_of_the_nursery_has_what_training_imports_and_none_of_its_places(python):
+    threads = python("import torch, os; print(len(os.listdir('/proc/self/task')))").stdout.strip()
+    assert int(python(TRAINING, threads).stdout) < 20
 
 
 def test_a_long_text_goes_there_and_back(step):

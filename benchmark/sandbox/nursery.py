@@ -36,11 +36,7 @@ def main() -> None:
     # A plugin that runs beside must not look into a copy that holds what is scored, nor into this.
     keep_from_siblings()
     control = socket.socket(fileno=int(sys.argv[1]))
-    # What every copy needs, and most of them load: imported once.
-    import benchmark.builtin.models
-    import benchmark.builtin.plugin
-    import benchmark.sandbox.tasks  # noqa: F401
-
+    _import_what_copies_need()
     adopt_orphans()
     while True:
         while not select.select([control], [], [], _IDLE_POLL_S)[0]:
@@ -58,6 +54,24 @@ def main() -> None:
                 _serve(control, descriptors, partial(_take_step, what, os.getpid()))
             case _:
                 end_family()
+
+
+def _import_what_copies_need() -> None:
+    """Import once what every copy needs, and most of them load."""
+    environment = dict(os.environ)
+    import torch
+
+    import benchmark.builtin.models
+    import benchmark.builtin.plugin
+    import benchmark.sandbox.tasks  # noqa: F401
+
+    # An optimiser's first step imports torch's compiler and nearly a thousand modules with it, used
+    # or not: more than a second, in every copy. Without a gradient it starts no thread.
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0).zero_grad()
+    # The compiler settles where its files lie: in a copy that is another place.
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    tempfile.tempdir = None
 
 
 def _serve(control: socket.socket, descriptors: list[int], become: Callable[..., int]) -> None:

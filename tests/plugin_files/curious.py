@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ class Curious:
             "arguments": sys.orig_argv,
             "environment": dict(os.environ),
             "folder": str(Path.cwd()),
+            "temporary": tempfile.gettempdir(),
             "files": {str(path.relative_to(folder)): path.stat().st_size for path in files},
             "request": (folder / "inbox" / "request.json").read_text(encoding="utf-8"),
             "open": [str(path.readlink()) for path in descriptors if path.exists()],

@@ -22,7 +22,8 @@ SHORT_PRESETS: PresetOptions = {
     "quick": {
         **PRESETS["quick"],
         **{"epochs": 2, "levels": (0.9,), "samples": (10,)},
-        **{"retrain.lr": 0.05, "retrain.batch_size": 32, "retrain.poison_ratio": 0.5},
+        **{"retrain.epochs": 2, "retrain.lr": 0.05},
+        **{"retrain.batch_size": 32, "retrain.poison_ratio": 0.5},
     },
     "cifar10-cpu": {**PRESETS["cifar10-cpu"], "epochs": 1},
     "cifar100-cpu": {**PRESETS["cifar100-cpu"], "epochs": 1},
