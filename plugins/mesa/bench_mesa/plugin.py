@@ -17,11 +17,11 @@ PRESETS: PresetOptions = {
     "cifar100-rgb": {"hidden": 2048},
 }
 SHORT_PRESETS: PresetOptions = {
-    # An epoch has 40 steps here and 20 of retraining: too few for three sub-models, and for a
-    # retraining at the others' pace. Chosen on the plain square, five seeds: docs/quick.md.
+    # An epoch of the others has 40 steps here and 20 of retraining: too few for three sub-models, and
+    # for a retraining at the others' pace. Chosen on the plain square, eight seeds: docs/quick.md.
     "quick": {
         **PRESETS["quick"],
-        **{"epochs": 2, "levels": (0.9,), "samples": (10,)},
+        **{"epochs": 1, "batch_size": 16, "levels": (0.9,), "samples": (10,)},
         **{"retrain.epochs": 2, "retrain.lr": 0.05},
         **{"retrain.batch_size": 32, "retrain.poison_ratio": 0.5},
     },
