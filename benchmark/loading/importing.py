@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import re
+import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -49,7 +50,7 @@ def file_origins(files: Sequence[Path]) -> list[Origin]:
 def _file_origin(file: Path) -> Origin:
     try:
         path = file.expanduser().resolve()
-        kind = "a folder" if path.is_dir() else "" if path.is_file() else "not there"
+        kind = _no_file(path)
     except (OSError, RuntimeError) as error:  # RuntimeError: symlinks in a circle, no home
         raise UserError(f"plugin file {file} cannot be read: {error}") from None
     if kind:
@@ -57,6 +58,19 @@ def _file_origin(file: Path) -> Origin:
     if file.suffix != ".py":
         raise UserError(f"plugin file {file} is not a Python file", "its name must end in .py")
     return Origin("file", module_name(path), str(path))
+
+
+def _no_file(path: Path) -> str:
+    """Return what the path is instead of a file, or nothing; `OSError` if it cannot be told.
+
+    `Path.is_file` would take what cannot be told for nothing: since Python 3.13 `resolve` lets a
+    symlink to itself pass.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "not there"
+    return "a folder" if stat.S_ISDIR(mode) else "" if stat.S_ISREG(mode) else "not a file"
 
 
 def module_name(path: Path) -> str:
