@@ -17,8 +17,8 @@ PRESETS: PresetOptions = {
     "cifar100-rgb": {"hidden": 2048},
 }
 SHORT_PRESETS: PresetOptions = {
-    # An epoch of the others' search has 40 steps here: too few for three sub-models, and the others'
-    # retraining is too slow for two epochs. Chosen on the plain square, eight seeds: docs/quick.md.
+    # An epoch of MESA's search has 40 steps here: too few for three sub-models, and its retraining
+    # is too slow for two epochs. Chosen on the plain square, eight seeds: docs/quick.md.
     "quick": {
         **PRESETS["quick"],
         **{"epochs": 1, "batch_size": 16, "levels": (0.9,), "samples": (10,)},
