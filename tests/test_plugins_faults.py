@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,10 @@ class TestRefusedPaths:
     def test_symlink_to_itself(self, tmp_path: Path) -> None:
         (tmp_path / "loop.py").symlink_to("loop.py")
         assert "cannot be read" in refusal(tmp_path / "loop.py")
+
+    def test_pipe(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe.py")
+        assert "is not a file" in refusal(tmp_path / "pipe.py")
 
     def test_binary(self, tmp_path: Path) -> None:
         (tmp_path / "binary.py").write_bytes(bytes(range(256)))

@@ -50,7 +50,7 @@ def file_origins(files: Sequence[Path]) -> list[Origin]:
 def _file_origin(file: Path) -> Origin:
     try:
         path = file.expanduser().resolve()
-        kind = _no_file(path)
+        kind = _instead_of_a_file(path)
     except (OSError, RuntimeError) as error:  # RuntimeError: symlinks in a circle, no home
         raise UserError(f"plugin file {file} cannot be read: {error}") from None
     if kind:
@@ -60,8 +60,8 @@ def _file_origin(file: Path) -> Origin:
     return Origin("file", module_name(path), str(path))
 
 
-def _no_file(path: Path) -> str:
-    """Return what the path is instead of a file, or nothing; `OSError` if it cannot be told.
+def _instead_of_a_file(path: Path) -> str:
+    """Return what the path is, "" for a file; `OSError` if it cannot be told.
 
     `Path.is_file` would take what cannot be told for nothing: since Python 3.13 `resolve` lets a
     symlink to itself pass.

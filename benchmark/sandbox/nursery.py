@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def _import_what_copies_need() -> None:
-    """Import once what every copy needs, and most of them load."""
+    """Import once what every copy needs, and most of them load; keep no place of this process."""
     environment = dict(os.environ)
     import torch
 
