@@ -146,6 +146,13 @@ def test_text_named_parquet_and_truncated_parquet(tmp_path):
         refuses(tmp_path / "hub", tmp_path, "train-00000-of-00001.parquet is no readable parquet")
 
 
+def test_a_column_whose_name_is_no_text(tmp_path):
+    good(tmp_path / "here")
+    file = tmp_path / "here" / "train-00000-of-00001.parquet"
+    file.write_bytes(file.read_bytes().replace(b"label", b"l\x80bel"))
+    refuses(tmp_path / "here", tmp_path, r"00001\.parquet is no readable parquet file")
+
+
 def test_bytes_overwritten_in_the_middle(tmp_path):
     good(tmp_path / "hub")
     shard = tmp_path / "hub/train-00000-of-00001.parquet"

@@ -51,7 +51,7 @@ def read_shard(
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # a column's name
         reason = str(error).splitlines()[0][:120]
         raise UserError(f"{path} is no readable parquet file: {reason}", _AGAIN) from error
 

@@ -104,6 +104,7 @@ class Tables:
         import pyarrow.parquet as pq
 
         with _readable(self.files[0]), pq.ParquetFile(self.files[0]) as file:
+            _ = file.schema_arrow.names  # decoded here, where damage is named
             return file.schema_arrow
 
     @cached_property
@@ -152,7 +153,7 @@ def _readable(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # a column's name
         reason = str(error).splitlines()[0][:120]
         raise UserError(f"{path} is no readable parquet file: {reason}") from error
 
