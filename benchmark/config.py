@@ -54,6 +54,7 @@ class Request:
     dataset: str | None = None
     model: str | None = None
     seeds: int = 1
+    first_seed: int = 0
     sets: Mapping[str, Any] = field(default_factory=dict)
     data_dir: Path | None = None
     clean_models: bool = False

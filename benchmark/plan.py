@@ -95,7 +95,8 @@ class _Planner:
         info = self.dataset.info
         grids = [(one, list(one.spec.instances(one.options, info))) for one in self.config.attacks]
         needs_base = any(instance.model is None for _, grid in grids for instance in grid)
-        for seed in range(self.config.request.seeds):
+        first = self.config.request.first_seed
+        for seed in range(first, first + self.config.request.seeds):
             base = self._base(seed)
             if needs_base:
                 yield base

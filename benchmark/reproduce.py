@@ -34,6 +34,7 @@ class Wanted:
     preset: str | None = None
     ablations: bool = False
     seeds: int = 1
+    first_seed: int = 0
     sets: Mapping[str, str] | None = None
     data_dir: Path | None = None
     page: Path = Path("reproduction.md")
@@ -128,6 +129,7 @@ def _request(study: Study, grid: Grid, row: StudyRow, wanted: Wanted) -> Request
         defenses=tuple(dict.fromkeys(one.defense for one in study.row)),
         attacks=(grid.attack,),
         seeds=wanted.seeds,
+        first_seed=wanted.first_seed,
         sets={**sets, **row.set, **(wanted.sets or {})},
         data_dir=wanted.data_dir,
     )

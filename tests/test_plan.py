@@ -155,6 +155,13 @@ def whole(made: Plan) -> dict[str, tuple[str, int]]:
     return {name_of(one): (one.job.id, one.job.seed) for one in made.jobs}
 
 
+def test_the_seeds_from_one_on_are_those_of_a_longer_run():
+    everything = identities(plan(seeds=3))
+    later = identities(plan(seeds=2, first_seed=1))
+    assert later == {name: key for name, key in everything.items() if not name.endswith(" 0")}
+    assert later
+
+
 def test_a_subset_of_the_grid_in_any_order_is_part_of_the_whole():
     everything = whole(plan("attack.triggers=170,0,27"))
     for subset in ("27", "0,170", "27,170"):

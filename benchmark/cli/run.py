@@ -17,6 +17,7 @@ from benchmark.cli.run_options import (
     DryRun,
     ExecutorName,
     Executors,
+    FirstSeed,
     GpusPerTrial,
     Out,
     PluginFiles,
@@ -58,6 +59,7 @@ def run(
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Architecture.")] = None,
     preset: Annotated[str, typer.Option(metavar="NAME", help="See: bench presets.")] = "quick",
     seeds: Seeds = 1,
+    first_seed: FirstSeed = 0,
     clean_models: Annotated[
         bool,
         typer.Option("--clean-models", help="Also run the defenses on models never attacked."),
@@ -92,6 +94,7 @@ def run(
         dataset=dataset,
         model=model,
         seeds=seeds,
+        first_seed=first_seed,
         sets=parse_sets(sets or ()),
         data_dir=data_dir,
         clean_models=clean_models,

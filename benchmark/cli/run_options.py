@@ -53,6 +53,9 @@ DataDir = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder or file with the data set.")
 ]
 Seeds = Annotated[int, typer.Option(min=1, max=10_000, help="Independent victims of each attack.")]
+FirstSeed = Annotated[
+    int, typer.Option(min=0, max=1_000_000, metavar="N", help="The seeds are N, N+1, and so on.")
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option(

@@ -9,6 +9,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from benchmark.report.html.contents import read_contents
+from benchmark.report.html.provenance import command_of
+from benchmark.store import Store
+
 CONTENT = ["data", "chunk-0", "plotly"]
 """Names of the packed parts."""
 
@@ -145,6 +149,25 @@ def test_how_it_was_made_is_told(page):
     for told in ("0123456789abcdef0123", command, "bench report -o", "3.11.7", "run 1"):
         assert told in words, told
     assert "/home/me" not in words
+
+
+FROM_1 = "--first-seed 1"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "asks"),
+    [
+        ([0], ""),
+        ([0, 1], "--seeds 2"),
+        ([3], "--first-seed 3"),
+        ([1, 3], "--first-seed 1 --seeds 3"),
+    ],
+)
+def test_the_command_plans_the_seeds_that_are_there(results, seeds, asks):
+    with Store.open(results, write=False) as store:
+        board = read_contents(store).boards[0]
+    said = command_of(board, seeds)
+    assert said.partition(" --attack bw3x3")[2].partition("--defense")[0].strip() == asks
 
 
 def test_the_same_results_make_the_same_page(make_page, results, cache, report):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -62,17 +62,19 @@ def board_facts(contents: Contents, board: Board) -> Pairs:
         ("data fingerprint", ", ".join(sorted(prints - {""})) or "not stored"),
         ("seeds", ", ".join(map(str, seeds))),
         ("victims", str(len({trial.victim for trial in trials}))),
-        ("command", command_of(board, len(seeds))),
+        ("command", command_of(board, seeds)),
     ]
 
 
-def command_of(board: Board, seeds: int) -> str:
-    """Return a command that plans the trials of `board`."""
+def command_of(board: Board, seeds: Sequence[int]) -> str:
+    """Return a command that plans the trials of `board`, which has these seeds, sorted."""
     first = board.rows[0]
     preset, *sets = _SETTING.split(first.setting)
     words = ["bench", "run", "--preset", preset or "quick", "--dataset", first.dataset]
     words += ["--model", first.model, "--attack", first.attack]
-    words += ["--seeds", str(seeds)] if seeds > 1 else []
+    start, count = seeds[0], seeds[-1] - seeds[0] + 1
+    words += ["--first-seed", str(start)] if start else []
+    words += ["--seeds", str(count)] if count > 1 else []
     names = dict.fromkeys(row.defense for row in board.rows if row.role == "ranked")
     words += [word for name in names for word in ("--defense", name)]
     words += [word for text in sets for word in ("--set", text)]
