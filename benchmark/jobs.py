@@ -36,6 +36,9 @@ class Setup(Message):
     model: Component
     device: str
     threads: int
+    """Of this job."""
+    plugin_threads: int
+    """Of attacks and defenses, for which the process that jobs are copies of is started."""
     timeout_s: float | None
     memory_mib: int | None
     disk_mib: int | None

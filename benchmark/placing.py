@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +15,7 @@ from benchmark.devices import find_devices, jobs_at_once, usable_cores
 from benchmark.errors import UserError
 from benchmark.executors import Executor
 from benchmark.executors.local import LocalExecutor
-from benchmark.plan import Machine, Plan
+from benchmark.plan import Machine, Plan, Planned
 from benchmark.store import ArtifactStore
 
 if TYPE_CHECKING:
@@ -56,10 +58,12 @@ class Placing:
         absolute = str(out.absolute())
         return Machine(device, workers, cores, memory_mib, timeout_s, absolute, gpus)
 
-    def start(self, plan: Plan, artifacts: ArtifactStore) -> Executor:
-        """Return what carries out the jobs of a plan that was made for `machine`."""
+    def start(self, plan: Plan, jobs: Sequence[Planned], artifacts: ArtifactStore) -> Executor:
+        """Return what carries out `jobs`, a part of a plan that was made for `machine`."""
         if self.executor == "local":
-            return LocalExecutor(plan.machine.workers, plan.machine.gpus)
+            # A job waits for one of another kind: no more run at once than there are of one kind.
+            most = max(Counter(one.job.kind for one in jobs).values())
+            return LocalExecutor(min(plan.machine.workers, most), plan.machine.gpus)
         from benchmark.executors.ray import RayExecutor
 
         threads = plan.config.run.threads

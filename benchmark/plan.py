@@ -279,6 +279,7 @@ class _Planner:
             model=self.config.model.component(),
             device=machine.device,
             threads=threads or run.threads,
+            plugin_threads=run.threads,
             timeout_s=machine.timeout_s,
             memory_mib=share if memory_mib == -1 else memory_mib,
             disk_mib=run.disk_mib,

@@ -158,7 +158,7 @@ def run_missing(
         runner = Runner(
             plan,
             Keeper(store, run_id, options.command),
-            options.placing.start(plan, store.artifacts),
+            options.placing.start(plan, jobs, store.artifacts),
             display,
             work,
             clock,

@@ -55,6 +55,6 @@ def device_name(job: Job, folder: JobFolder) -> str:
 
 
 def _carry_out(step: str, task: Task) -> Any:
-    threads, home = task.job.setup.threads, task.folder.root.parent
+    threads, home = task.job.setup.plugin_threads, task.folder.root.parent
     text = task.model_dump_json()
     return json.loads(carry_out_step(f"benchmark.measuring:{step}", text, threads, home))

@@ -275,10 +275,10 @@ def test_a_job_travels_as_json_and_comes_back_the_same():
 def test_limits_hold_for_plugins_and_not_for_the_base_model():
     made = plan()
     setups = {name_of(one).split()[0]: one.job.setup for one in made.jobs}
-    assert setups["base"].threads == MACHINE.cores
+    assert (setups["base"].threads, setups["base"].plugin_threads) == (MACHINE.cores, 1)
     assert (setups["base"].memory_mib, setups["base"].timeout_s) == (None, None)
     for kind in ("victim", "shake"):
-        assert setups[kind].threads == 1
+        assert (setups[kind].threads, setups[kind].plugin_threads) == (1, 1)
         assert setups[kind].memory_mib == int(8000 * 0.8 / 2)
         assert setups[kind].timeout_s == 60
     limited = plan("run.memory_mib=900", "run.threads=2").trials[0].job.setup

@@ -34,14 +34,31 @@ class LocalExecutor:
 
     def submit(self, job: str, progress: str) -> Future[str]:
         """Start a job in an idle worker, or in a new one."""
-        with self._lock:
-            pool = self._idle.pop() if self._idle else self._new_pool()
         with ctrl_c_kept_from_children():
-            inner = pool.submit(_perform, job, progress)
+            pool, inner = self._start(job, progress)
         outer: Future[str] = Future()
         outer.set_running_or_notify_cancel()
         inner.add_done_callback(lambda done: self._hand_over(pool, done, outer))
         return outer
+
+    def _start(self, job: str, progress: str) -> tuple[ProcessPoolExecutor, Future[str]]:
+        if not self._all:
+            self._start_all(job, progress)
+        while True:
+            with self._lock:
+                pool = self._idle.pop() if self._idle else self._new_pool()
+            try:
+                return pool, pool.submit(_perform, job, progress)
+            except BrokenProcessPool:  # its process was killed while it was idle
+                self._forget(pool)
+
+    def _start_all(self, job: str, progress: str) -> None:
+        """Start every worker: while one is at a base model, which is alone, others warm up."""
+        with self._lock:
+            pools = [self._new_pool() for _ in range(self.slots)]
+            self._idle += reversed(pools)  # the first is the next one to be taken
+        for pool in pools:
+            pool.submit(_warm_up, job, progress)
 
     def stop(self) -> None:
         """Kill the workers; each takes its sandbox with it."""
@@ -108,6 +125,12 @@ def _start(driver: int, gpu: str | None) -> None:
     from benchmark.worker import start_worker
 
     start_worker(driver)
+
+
+def _warm_up(job: str, progress: str) -> None:
+    from benchmark.worker import warm_up
+
+    warm_up(job, progress)
 
 
 def _perform(job: str, progress: str) -> str:

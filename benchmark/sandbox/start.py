@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
+from pathlib import Path
 from typing import Protocol
 
 from benchmark.sandbox.files import JobFolder
@@ -31,8 +33,18 @@ class Running(Protocol):
         """Return why nothing is known of the end of the process; mostly empty."""
 
 
+def prepare(threads: int, home: Path) -> None:
+    """Start the nursery that `start` would, if it can be; `home` is the parent of jobs' folders."""
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError):
+            nursery(threads, home)
+
+
 def start(folder: JobFolder, threads: int, output: int) -> Running:
-    """Start the job of the folder; what it prints goes to the descriptor `output`."""
+    """Start the job of the folder; what it prints goes to the descriptor `output`.
+
+    `threads` is what libraries find in the environment; torch is told by the job itself.
+    """
     if sys.platform.startswith("linux"):
         try:
             return nursery(threads, folder.root.parent).start(str(folder.root), [output])
