@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fuzzing import MUTATION, PATIENT, fuzzed, mutated, tiny
+from fuzzing import MUTATION, PATIENT, mutated, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -15,12 +15,6 @@ from PIL import Image
 from benchmark.data import prepare
 from benchmark.errors import UserError
 from benchmark.plugins import load_plugins
-
-
-@pytest.fixture(scope="module")
-def bench(tiny_run, tmp_path_factory):
-    with fuzzed(tiny_run, tmp_path_factory.mktemp("fuzzed")) as thrown_at:
-        yield thrown_at
 
 
 @pytest.fixture(scope="module")

@@ -5,17 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from fuzzing import MUTATION, PATIENT, fuzzed, mutated, tiny
+from fuzzing import MUTATION, PATIENT, mutated, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-TINY_CASE = Path(__file__).parent / "plugin_files" / "tiny_case.py"
-
-
-@pytest.fixture(scope="module")
-def bench(tiny_run, tmp_path_factory):
-    with fuzzed(tiny_run, tmp_path_factory.mktemp("fuzzed")) as thrown_at:
-        yield thrown_at
+TINY_CASE = Path(__file__).parent.parent / "plugin_files" / "tiny_case.py"
 
 
 EVIL = "[red]x</script>\\x1b[31m\\r\\n"

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from fuzzing import PATIENT, WORDS, fuzzed, tiny
+from fuzzing import PATIENT, WORDS, tiny
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -18,12 +18,6 @@ GROUPS = {
     **{"run": RunOptions, "split": SplitOptions},
 }
 KEYS = sorted(f"{group}.{key}" for group, model in GROUPS.items() for key in option_keys(model))
-
-
-@pytest.fixture(scope="module")
-def bench(tiny_run, tmp_path_factory):
-    with fuzzed(tiny_run, tmp_path_factory.mktemp("fuzzed")) as thrown_at:
-        yield thrown_at
 
 
 def test_the_request_that_is_mutated_here_is_right(bench):
