@@ -253,6 +253,22 @@ def test_seeds_are_independent(extended):
     assert found["shake", "170", 0]["artifacts"] != found["rattle", "170", 0]["artifacts"]
 
 
+def test_a_seed_run_by_itself_elsewhere_can_be_merged(tiny_run, extended, tmp_path):
+    """As on a second machine: the numbers are those of one run of both seeds."""
+    command, there, everything = tiny_run.command, tmp_path / "there", tmp_path / "all"
+    arguments = ["--defense", "shake", "--defense", "rattle", "--first-seed", 1, "--workers", 2]
+    done = command(*command.tiny(there, *arguments, attack__triggers="170"))
+    assert done.returncode == 0, done.stderr
+    assert set(trials(there)) == {key for key in trials(extended[0]) if key[2] == 1}
+    merged = command("merge", tiny_run.out, there, "--out", everything)
+    assert merged.returncode == 0, merged.stderr
+    both, one_run = trials(everything), trials(extended[0])
+    assert {key: numbers(both[key]) for key in both} == {
+        key: numbers(one_run[key]) for key in one_run if key != ("rattle", "170", 0)
+    }
+    assert victims(everything) == victims(extended[0])
+
+
 def test_an_attack_that_did_not_take_is_named_and_not_defended(tiny_run, tmp_path):
     command = tiny_run.command
     out = tiny_run.copy(tmp_path / "results")
