@@ -36,9 +36,9 @@ class Setup(Message):
     model: Component
     device: str
     threads: int
-    """Of this job."""
+    """That torch computes this job with."""
     plugin_threads: int
-    """Of attacks and defenses, for which the process that jobs are copies of is started."""
+    """Of attacks and defenses; every job finds it in its environment."""
     timeout_s: float | None
     memory_mib: int | None
     disk_mib: int | None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -61,9 +60,9 @@ class Placing:
     def start(self, plan: Plan, jobs: Sequence[Planned], artifacts: ArtifactStore) -> Executor:
         """Return what carries out `jobs`, a part of a plan that was made for `machine`."""
         if self.executor == "local":
-            # A job waits for one of another kind: no more run at once than there are of one kind.
-            most = max(Counter(one.job.kind for one in jobs).values())
-            return LocalExecutor(min(plan.machine.workers, most), plan.machine.gpus)
+            # Each model is made for a trial that waits for it: no more run at once than trials.
+            trials = sum(one.job.kind == "trial" for one in jobs)
+            return LocalExecutor(min(plan.machine.workers, trials), plan.machine.gpus)
         from benchmark.executors.ray import RayExecutor
 
         threads = plan.config.run.threads

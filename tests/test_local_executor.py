@@ -1,5 +1,6 @@
 """The pool of this machine: its workers start together, and a worker's death is nobody else's."""
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -14,13 +15,13 @@ from benchmark.jobs import Report
 from benchmark.plan import Machine, make_plan
 from benchmark.plugins import load_plugins
 from benchmark.sandbox.keeper import forget_nursery
-from benchmark.worker import perform
+from benchmark.worker import perform, warm_up
 
 NO_JOB = "no job"
 
 
 @pytest.fixture
-def start(tmp_path):
+def start():
     """Return a function that makes an executor, and end those that it made."""
     made = []
 
@@ -33,24 +34,32 @@ def start(tmp_path):
         one.stop()
 
 
+def children(word):
+    """Return the living processes started here in whose command line the word stands."""
+    found = set()
+    for one in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            if word in " ".join(one.cmdline()):
+                found.add(one)
+    return found
+
+
 def workers():
-    """Return the worker processes that were started here, whatever they have started."""
-    children = psutil.Process().children()
-    return [one for one in children if any("spawn_main" in word for word in one.cmdline())]
+    return children("spawn_main")
 
 
 def test_all_workers_start_with_the_first_job(start, tmp_path):
-    before = len(workers())
+    before = workers()
     executor = start(3)
-    assert len(workers()) == before
+    assert workers() == before
     executor.submit(NO_JOB, str(tmp_path / "progress")).exception(timeout=60)
-    assert len(workers()) == before + 3
+    assert len(workers() - before) == 3
 
 
 def test_a_worker_that_was_killed_while_idle_is_replaced(start, tmp_path):
-    executor, progress = start(1), str(tmp_path / "progress")
+    before, executor, progress = workers(), start(1), str(tmp_path / "progress")
     refused = executor.submit(NO_JOB, progress).exception(timeout=60)
-    (worker,) = workers()
+    (worker,) = workers() - before
     worker.kill()
     worker.wait(10)
     again = executor.submit(NO_JOB, progress).exception(timeout=60)
@@ -58,7 +67,7 @@ def test_a_worker_that_was_killed_while_idle_is_replaced(start, tmp_path):
         again = executor.submit(NO_JOB, progress).exception(timeout=60)
     assert type(again) is type(refused)
     assert str(again) == str(refused)
-    assert workers() != [worker]
+    assert len(workers() - before) == 1
 
 
 TINY_CASE = Path(__file__).parent / "plugin_files" / "tiny_case.py"
@@ -98,7 +107,10 @@ def test_a_base_model_has_all_cores_in_a_copy_of_the_process_of_all_jobs(tmp_pat
     base, attack = (one.job for one in make_plan(config, data, machine).jobs[:2])
     (tmp_path / "work").mkdir()
     progress = str(tmp_path / "work" / "progress")
+    before = children("benchmark.sandbox.nursery")
     try:
+        warm_up(base.model_dump_json(), progress)
+        (parent,) = children("benchmark.sandbox.nursery") - before
         first = Report.model_validate_json(perform(base.model_dump_json(), progress))
         assert first.status == "done", first.error
         attack = attack.model_copy(update={"artifact": first.artifacts[0]})
@@ -107,4 +119,4 @@ def test_a_base_model_has_all_cores_in_a_copy_of_the_process_of_all_jobs(tmp_pat
     finally:
         forget_nursery()
     assert [one.log.split()[:2] for one in (first, second)] == [["2", "1"], ["1", "1"]]
-    assert first.log.split()[2] == second.log.split()[2]
+    assert [one.log.split()[2] for one in (first, second)] == [str(parent.pid)] * 2

@@ -151,9 +151,6 @@ def test_how_it_was_made_is_told(page):
     assert "/home/me" not in words
 
 
-FROM_1 = "--first-seed 1"
-
-
 @pytest.mark.parametrize(
     ("seeds", "asks"),
     [
