@@ -9,9 +9,11 @@ from functools import cache
 from typing import Any
 
 import pytest
+from bench_mesa.drawing import apportion
 
 from benchmark.config import Chosen, Config, Request, resolve
 from benchmark.plugins import load_plugins
+from benchmark.preset import preset_names
 from benchmark.types import AttackInstance, DatasetInfo
 
 PAPER_PRESETS = ["cifar10-bw", "cifar10-rgb", "cifar100-rgb"]
@@ -86,6 +88,16 @@ def test_mesa(name: str) -> None:
     assert 0.1 <= options["alpha"] <= 1
     assert sum(options["samples"]) == options["retrain"]["epochs"]  # one trigger an epoch
     assert options["hidden"] == (2048 if name == "cifar100-rgb" else 512)
+
+
+@pytest.mark.parametrize("who", ["mesa", "mesa_short"])
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_retrains_with_every_sub_model(name: str, who: str) -> None:
+    """A retraining of fewer epochs than the paper's ten must not stop at the first level's."""
+    options = defense(preset(name), who)
+    shares = [number / sum(options["samples"]) for number in options["samples"]]
+    draws = 512 if options["mixing"] == "image" else options["retrain"]["epochs"]
+    assert min(apportion(draws, shares)) >= 1
 
 
 @pytest.mark.parametrize("name", PAPER_PRESETS)

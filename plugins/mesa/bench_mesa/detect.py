@@ -47,7 +47,7 @@ def detect(view: View, run: RunContext, options: DetectOptions, precision: Preci
     classes, size = view.info.num_classes, view.trigger_size
     classifier = frozen(view.model, run.meter, precision)
     generator = run.generator("detect")
-    with run.seeded("detect"):
+    with run.seeded("detect", "weights"):  # apart from the noise's numbers
         generators = Staircase(3 * size[0] * size[1], [options.level] * classes, options, generator)
     _search(generators, classifier, view, run, options, generator)
     rates = _rates(generators, classifier, view, options.images, generator)

@@ -29,17 +29,22 @@ class Drawing:
     def _shares(self) -> list[float]:
         """Return with which share each sub-model is drawn from; they sum to 1."""
         if self._options.shares == "entropy":
-            shares: list[float] = weigh(self._staircase).shares.tolist()
+            ensemble = weigh(self._staircase, neighbour=self._options.neighbour)
+            shares: list[float] = ensemble.shares.tolist()
             return shares
         samples = self._options.samples
         return [number / sum(samples) for number in samples]
 
     def of_epoch(self) -> Callable[[int], Float[Tensor, "*several dimension"]]:
-        """Return what gives each retraining epoch its triggers: one, or one for each image."""
+        """Return what gives each retraining epoch its triggers: one, or one for each image.
+
+        One an epoch: as many are drawn as there are epochs, so that a retraining of 3 has its
+        share of every sub-model as the paper's of 10 has. Level by level, as 4, 3, 3 says.
+        """
         if self._options.mixing == "image":
             return lambda _epoch: self._draw(apportion(AN_EPOCH, self.shares))
-        drawn = self._draw(apportion(sum(self._options.samples), self.shares))
-        return lambda epoch: drawn[epoch % len(drawn)]
+        drawn = self._draw(apportion(self._options.retrain.epochs, self.shares))
+        return lambda epoch: drawn[epoch]
 
     def _draw(self, numbers: Sequence[int]) -> Float[Tensor, "count dimension"]:
         """Return `numbers` points of the sub-models, in the order of levels."""

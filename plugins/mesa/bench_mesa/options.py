@@ -76,12 +76,15 @@ class MesaOptions(SearchOptions):
         (0.9, 0.8, 0.5), min_length=1, description="β of each sub-model, in (0, 1]"
     )
     samples: tuple[int, ...] = Field(
-        (4, 3, 3), min_length=1, description="triggers drawn from each sub-model for retraining"
+        (4, 3, 3),
+        min_length=1,
+        description="how often each sub-model is drawn from for ten epochs of retraining; with "
+        "other numbers of epochs or images, in these proportions",
     )
     shares: Literal["samples", "entropy"] = Field(
         "samples",
-        description="how often each sub-model is drawn from: by the numbers of `samples`, or, of "
-        "as many in all, by the weights of Theorem 2",
+        description="how often each sub-model is drawn from: in the proportions of `samples`, or "
+        "by the weights of Theorem 2",
     )
     mixing: Literal["epoch", "image"] = Field(
         "epoch",

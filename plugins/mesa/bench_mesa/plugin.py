@@ -58,7 +58,7 @@ def bench_defenses() -> list[DefenseSpec]:
     return [
         DefenseSpec(
             name="mesa",
-            version="1",
+            version="2",
             summary="model the distribution of triggers with max-entropy generators, "
             "retrain with samples of it",
             factory=lazy("bench_mesa.defense:Mesa"),
@@ -71,7 +71,7 @@ def bench_defenses() -> list[DefenseSpec]:
         ),
         DefenseSpec(
             name="mesa_short",
-            version="1",
+            version="2",
             summary="MESA with a short search, and a short retraining in which a fifth of the "
             "images is stamped, each with a trigger of its own",
             factory=lazy("bench_mesa.defense:Mesa"),

@@ -52,12 +52,29 @@ def test_whole_numbers_come_nearest_to_the_shares(
     assert apportion(total, shares) == expected
 
 
-@pytest.mark.parametrize("samples", [(4, 3, 3), (1, 0, 5), (2, 9, 1)])
-def test_the_papers_numbers_are_drawn_exactly(samples: tuple[int, ...]) -> None:
-    found = drawing(samples=samples)
-    assert apportion(sum(samples), found.shares) == list(samples)
-    points = torch.stack([found.of_epoch()(0) for _ in range(2)])
-    assert points.shape == (2, 2)
+@pytest.mark.parametrize(
+    ("samples", "epochs", "drawn_from"),
+    [
+        ((4, 3, 3), 10, (0, 0, 0, 0, 1, 1, 1, 2, 2, 2)),  # the paper's
+        ((1, 0, 5), 6, (0, 2, 2, 2, 2, 2)),
+        ((4, 3, 3), 3, (0, 1, 2)),
+        ((4, 3, 3), 4, (0, 0, 1, 2)),
+        ((4, 3, 3), 20, (0,) * 8 + (1,) * 6 + (2,) * 6),
+        ((0, 3, 0), 5, (1,) * 5),
+    ],
+)
+def test_retraining_epochs_are_divided_among_the_sub_models(
+    samples: tuple[int, ...], epochs: int, drawn_from: tuple[int, ...]
+) -> None:
+    found = drawing(samples=samples, retrain=FineTune(epochs=epochs))
+    layer = found._staircase.generators.layers[-1]
+    with torch.no_grad():  # sub-models 0, 1, 2 give points near 0, ½, 1
+        layer.weight.mul_(1e-1)
+        layer.bias.copy_(torch.tensor([-4.0, 0.0, 4.0]).reshape(3, *[1] * (layer.bias.dim() - 1)))
+    of_epoch = found.of_epoch()
+    points = torch.stack([of_epoch(epoch) for epoch in range(epochs)])
+    assert (points.mean(dim=1) * 2).round().int().tolist() == list(drawn_from)
+    assert len(points.unique(dim=0)) == epochs
 
 
 def test_by_entropy_wide_sub_models_are_drawn_more_often() -> None:
