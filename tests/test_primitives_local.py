@@ -225,6 +225,40 @@ class Rereads(nn.Module):
         return self.head((self.relu(x) + x).amax(dim=(2, 3)))
 
 
+class SkipsFirst(Rereads):
+    """Takes its shortcut before a layer that is none of the local ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shortcut, self.grouped = nn.Identity(), nn.Conv2d(4, 4, 1, groups=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.conv(x))
+        skipped = self.shortcut(x)
+        return self.head((self.grouped(x) + skipped).amax(dim=(2, 3)))
+
+
+class DropsOut(Rereads):
+    """Its dropout's input and output are one value, read by two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        dropped = self.drop(x)
+        return self.head((nn.functional.gelu(x) + dropped).amax(dim=(2, 3)))
+
+
+class OverwritesByAnotherName(DropsOut):
+    """Its ReLU overwrites what is read again, under the name that a dropout gave it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return self.head((self.relu(self.drop(x)) + x).amax(dim=(2, 3)))
+
+
 class Branches(Rereads):
     """Cannot be traced: its course depends on values."""
 
@@ -241,7 +275,12 @@ class Tanh(Rereads):
 
 
 @pytest.mark.parametrize(
-    ("build", "why"), [(Branches, "cannot be traced"), (Tanh, "no part"), (Rereads, None)]
+    ("build", "why"),
+    [
+        (Branches, "cannot be traced"),
+        (Tanh, "no part"),
+        *((build, None) for build in (Rereads, SkipsFirst, DropsOut, OverwritesByAnotherName)),
+    ],
 )
 def test_another_network_works_as_a_whole_and_says_so(
     build: Callable[[], nn.Module], why: str | None

@@ -105,7 +105,9 @@ class _Reader:
     def program(self) -> Program:
         for count, node in reversed(self.ends):
             if any(isinstance(layer, Conv) for layer in self.layers[:count]):
-                return Program(tuple(self.layers[:count]), _tail(self.traced, node))
+                return Program(
+                    tuple(self.layers[:count]), _tail(self.traced, node, self._names(count))
+                )
         raise NotLocal(f"no part of it ends before '{self.stopped}'")
 
     def _needed_later(self, position: int) -> bool:
@@ -151,10 +153,19 @@ class _Reader:
 
     def _take_relu(self, node: fx.Node, *, inplace: bool) -> bool:
         source = self._value(node.args[0])
-        # Who else reads the value would see it changed.
-        if source is None or (inplace and len(node.all_input_nodes[0].users) > 1):
+        if source is None or (inplace and self._read_elsewhere(source, node)):
             return False
         return self._append(node, Relu(source))
+
+    def _read_elsewhere(self, value: int, node: fx.Node) -> bool:
+        """Say whether others than `node` read a value: they would see what `node` makes of it."""
+        names = self._names(value)
+        readers = {reader for name in names for reader in name.users}
+        return bool(readers - {node, *names})
+
+    def _names(self, value: int) -> list[fx.Node]:
+        """Return the nodes with a value: the layer's own, and dropouts that pass it on."""
+        return [node for node, own in self.values.items() if own == value]
 
     def _take_arithmetic(self, node: fx.Node) -> bool:
         if node.op != "call_function" or node.kwargs or len(node.args) != 2:
@@ -203,12 +214,12 @@ def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:
     return vertical, horizontal
 
 
-def _tail(traced: fx.GraphModule, cut: fx.Node) -> nn.Module:
-    """Return the part of the network that starts from the value of `cut`."""
+def _tail(traced: fx.GraphModule, cut: fx.Node, names: list[fx.Node]) -> nn.Module:
+    """Return the part of the network after `cut`; `names` are the nodes that have its value."""
     graph = fx.Graph()
-    copies, after = {cut: graph.placeholder("features")}, False
+    copies, after = dict.fromkeys(names, graph.placeholder("features")), False
     for node in traced.graph.nodes:
-        if after or node.op == "get_attr":
+        if (after and node not in copies) or node.op == "get_attr":
             copies[node] = graph.node_copy(node, copies.__getitem__)
         after = after or node is cut
     return fx.GraphModule(traced, graph)
