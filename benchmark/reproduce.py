@@ -11,10 +11,11 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmark.config import Config, Request, resolve
+from benchmark.config import Request, resolve
 from benchmark.errors import UserError
 from benchmark.plan import Plan, Planned
 from benchmark.plugins import load_plugins
+from benchmark.preset import load_preset
 from benchmark.rehearsal import rehearse
 from benchmark.report.html.contents import read_contents
 from benchmark.report.reproduction import claims, figures
@@ -50,7 +51,6 @@ class _Cell:
 
     grid: Grid
     row: StudyRow
-    config: Config
     plan: Plan
 
     @property
@@ -94,7 +94,7 @@ def _report(
     contents = read_contents(store)
     trials = {(cell.grid.name, cell.row.label): cell.trials for cell in cells}
     found = figures(study, grids, trials, contents.frame)
-    settings = tuple(_setting(grid, cells) for grid in grids)
+    settings = tuple(_setting(grid, wanted) for grid in grids)
     made = Made(wanted.command, settings, _figures(wanted.page).name)
     pictures = draw(study, grids, trials, contents, _figures(wanted.page))
     argued = claims(study, grids, trials, contents.frame)
@@ -108,7 +108,7 @@ def _cells(study: Study, grids: Sequence[Grid], wanted: Wanted, options: Options
     for grid, row in itertools.product(grids, rows):
         config = resolve(_request(study, grid, row, wanted), plugins)
         rehearse(config)
-        cells.append(_Cell(grid, row, config, _own(plan_for(config, options), row.defense)))
+        cells.append(_Cell(grid, row, _own(plan_for(config, options), row.defense)))
     return cells
 
 
@@ -119,20 +119,22 @@ def _own(plan: Plan, defense: str) -> Plan:
 
 
 def _request(study: Study, grid: Grid, row: StudyRow, wanted: Wanted) -> Request:
-    preset = wanted.preset or grid.preset
-    sets: dict[str, Any] = {}
-    if preset in grid.instead:
-        sets["attack.triggers"] = grid.instead[preset]
     return Request(
-        preset=preset,
+        preset=wanted.preset or grid.preset,
         # All of them, so that `--set` may name any; a row keeps its own.
         defenses=tuple(dict.fromkeys(one.defense for one in study.row)),
         attacks=(grid.attack,),
         seeds=wanted.seeds,
         first_seed=wanted.first_seed,
-        sets={**sets, **row.set, **(wanted.sets or {})},
+        sets={**_triggers(grid, wanted), **row.set, **(wanted.sets or {})},
         data_dir=wanted.data_dir,
     )
+
+
+def _triggers(grid: Grid, wanted: Wanted) -> dict[str, Any]:
+    """Return the setting of the triggers that stand in for the grid's own, if some do."""
+    instead = grid.instead.get(wanted.preset or grid.preset)
+    return {} if instead is None else {"attack.triggers": instead}
 
 
 def _merged(plans: Sequence[Plan]) -> Plan:
@@ -150,13 +152,19 @@ def _merged(plans: Sequence[Plan]) -> Plan:
     return replace(plans[0], jobs=tuple(sorted(jobs.values(), key=lambda p: order[p.job.kind])))
 
 
-def _setting(grid: Grid, cells: Sequence[_Cell]) -> str:
-    config = next(cell.config for cell in cells if cell.grid is grid)
-    differences = config.preset.differences or "nothing"
-    # The setting also says what is not the preset's own: other triggers, say.
-    return (
-        f"Grid {grid.name}: {config.setting}. The preset differs from the paper in: {differences}"
+def _setting(grid: Grid, wanted: Wanted) -> str:
+    """Return the preset of a grid, how it differs from the paper, and what was set here."""
+    preset = load_preset(wanted.preset or grid.preset)
+    said = (
+        f"Grid {grid.name}: preset {preset.name}. As shipped it differs from the paper in: "
+        f"{preset.differences or 'nothing'}"
     )
+    # What was set may be what the preset is said to differ in: other triggers, more epochs.
+    here = {**_triggers(grid, wanted), **(wanted.sets or {})}
+    if here:
+        said += ". Set here instead of its own: "
+        said += ", ".join(f"{key}={value}" for key, value in here.items())
+    return said
 
 
 def _check_page(file: Path) -> None:

@@ -12,7 +12,7 @@ from benchmark.errors import UserError
 from benchmark.placing import Placing
 from benchmark.report.reproduction import claims, figures
 from benchmark.report.reproduction_page import Made, csv_rows, page
-from benchmark.reproduce import Wanted, start
+from benchmark.reproduce import Wanted, _setting, start
 from benchmark.session import Options
 from benchmark.study import Published, load_study
 
@@ -160,15 +160,26 @@ def test_an_option_of_one_defense_is_no_error_for_the_others(tmp_path, capsys):
     )
 
 
-def test_the_page_says_what_is_not_the_presets_own(tmp_path, command, tiny_run):
+def test_the_page_says_how_the_preset_differs_as_shipped_and_what_was_set(
+    tmp_path, command, tiny_run
+):
     page = tmp_path / "page.md"
     where = ["--no-run", "--out", tiny_run.copy(tmp_path / "out"), "-o", page]
     asked = ["--preset", "quick", "--grid", "B", "--set", "attack.epochs=7"]
     done = command("reproduce", "mesa-2019", *asked, *where)
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in page.read_text().splitlines() if line.startswith("- Grid B: ")]
-    said = "- Grid B: quick, attack.triggers=c0,c1,c2, attack.epochs=7. The preset differs from the"
-    assert line.startswith(said)
+    assert line.startswith("- Grid B: preset quick. As shipped it differs from the paper in: small")
+    assert line.endswith(". Set here instead of its own: attack.triggers=c0,c1,c2, attack.epochs=7")
+
+
+def test_the_pages_of_the_documentation_have_that_line_too():
+    pages = Path(__file__).parents[1] / "docs" / "reproduction"
+    sets = {"A": {}, "B": {}, "C": {"base.epochs": "30", "attack.epochs": "16"}}
+    for name, preset in (("A", "cifar10-cpu"), ("B", "cifar10-cpu"), ("C", "cifar100-cpu")):
+        [grid] = STUDY.grids((name,), preset)
+        said = f"- {_setting(grid, Wanted('mesa-2019', preset=preset, sets=sets[name]))}\n"
+        assert said in (pages / f"grid-{name.lower()}.md").read_text("utf-8")
 
 
 def test_bad_requests_are_one_line(command, tmp_path):
