@@ -6,8 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from benchmark.errors import UserError
 
 
@@ -36,13 +34,6 @@ def find_devices(wanted: str) -> Devices:
     if wanted == "cuda":
         raise UserError("--device cuda: torch finds no CUDA device", "try --device cpu")
     return Devices("cpu")
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may run on."""
-    process = psutil.Process()
-    cores = len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else 0
-    return cores or psutil.cpu_count() or 1
 
 
 def jobs_at_once(

@@ -8,12 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import psutil
-
-from benchmark.devices import find_devices, jobs_at_once, usable_cores
+from benchmark.devices import find_devices, jobs_at_once
 from benchmark.errors import UserError
 from benchmark.executors import Executor
 from benchmark.executors.local import LocalExecutor
+from benchmark.granted import usable_cores, usable_memory
 from benchmark.plan import Machine, Plan, Planned
 from benchmark.store import ArtifactStore
 
@@ -53,7 +52,7 @@ class Placing:
             devices, cores = find_devices(self.device), usable_cores()
             device, gpus = devices.kind, devices.gpus
             workers = jobs_at_once(devices, cores, self.workers, self.gpus_per_trial)
-            memory_mib = psutil.virtual_memory().total // 2**20
+            memory_mib = usable_memory() // 2**20
         absolute = str(out.absolute())
         return Machine(device, workers, cores, memory_mib, timeout_s, absolute, gpus)
 

@@ -17,6 +17,7 @@ from benchmark.doctor.diagnosis import Diagnosis
 from benchmark.doctor.forecast import REFERENCE_RATE, Forecast, Speed, forecast_all
 from benchmark.doctor.machine import look_at_machine, look_at_place, prepared_datasets
 from benchmark.doctor.words import lines
+from benchmark.granted import usable_cores
 from benchmark.kit import tiny
 from benchmark.plugins import load_plugins, load_spec
 from benchmark.preset import load_preset, preset_names
@@ -56,7 +57,8 @@ def test_it_names_the_broken_plugin_and_ends_with_status_1(seen) -> None:
 
 def test_it_sees_the_machine_and_the_data(seen) -> None:
     found = seen[1]
-    assert found["machine"]["cores"] == len(os.sched_getaffinity(0))
+    assert found["machine"]["cores"] == usable_cores()
+    assert found["machine"]["cores_visible"] == len(os.sched_getaffinity(0))
     assert 0 < found["machine"]["memory_free_mib"] < os.sysconf("SC_PHYS_PAGES") * 4096 / 2**20
     assert found["cache"]["folder"].endswith("/cache")
     assert found["out"]["folder"].endswith("/bench-results")

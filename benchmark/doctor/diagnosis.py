@@ -88,12 +88,6 @@ def _problems(
     if machine.memory_mib / workers < _LEAST_MEMORY_MIB:
         share = machine.memory_mib // workers
         yield f"{workers} jobs at once have {share} MiB each; use a smaller --workers"
-    if machine.cores_granted < machine.cores:
-        fewer = max(1, round(machine.cores_granted))
-        yield (
-            f"this container grants {machine.cores_granted:g} of {machine.cores} cores; "
-            f"use --workers {fewer}"
-        )
     yield from (f"broken plugin: {fault.origin}: {fault.error}" for fault in plugins.faults)
     yield from map(str, plugins.collisions)
     yield from (f"preset {one.preset}: {one.problem}" for one in presets if one.problem)

@@ -11,12 +11,11 @@ from pathlib import Path
 import psutil
 
 from benchmark.data_cache import read_meta
-from benchmark.devices import usable_cores
 from benchmark.environment import hardware, software
 from benchmark.errors import UserError
+from benchmark.granted import usable_cores, usable_memory, visible_cores
 from benchmark.precision import processor_has_bfloat16
 
-_CGROUP = Path("/sys/fs/cgroup")
 _BUSY = 0.5
 """A load of more than this part of the cores disturbs measurements of time."""
 
@@ -28,9 +27,9 @@ class Machine:
     system: str
     processor: str
     cores: int
-    """Cores that this process may run on: `bench run` runs so many jobs at once."""
-    cores_granted: float
-    """Cores' worth of time that a container grants; the same number without one."""
+    """Cores' worth of time that this process gets: `bench run` runs so many jobs at once."""
+    cores_visible: int
+    """Cores that it may run on; more than `cores` where a container grants only part of them."""
     bfloat16: bool
     load: float
     """Processes that were running, mean of the last minute."""
@@ -49,36 +48,19 @@ class Machine:
 def look_at_machine() -> Machine:
     """Return what this machine has."""
     seen, packages = hardware("cpu", 1), software()
-    cores = usable_cores()
     memory = psutil.virtual_memory()
     return Machine(
         system=seen["system"],
         processor=seen["processor"],
-        cores=cores,
-        cores_granted=min(_granted_cores(cores), cores),
+        cores=usable_cores(),
+        cores_visible=visible_cores(),
         bfloat16=processor_has_bfloat16(),
         load=psutil.getloadavg()[0],
-        memory_mib=min(_granted_memory(memory.total), memory.total) // 2**20,
+        memory_mib=usable_memory() // 2**20,
         memory_free_mib=memory.available // 2**20,
         python=packages["python"],
         torch=packages["packages"]["torch"],
     )
-
-
-def _granted_cores(otherwise: int) -> float:
-    """Return the quota of a container (cgroup 2): microseconds in each period."""
-    try:
-        quota, period = (_CGROUP / "cpu.max").read_text("utf-8").split()
-        return otherwise if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        return otherwise
-
-
-def _granted_memory(otherwise: int) -> int:
-    try:
-        return int((_CGROUP / "memory.max").read_text("utf-8"))
-    except (OSError, ValueError):  # no container, or `max`
-        return otherwise
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,13 @@ from collections.abc import Iterator
 
 from benchmark.doctor.diagnosis import Diagnosis
 from benchmark.doctor.forecast import Forecast
+from benchmark.doctor.machine import Machine
 from benchmark.estimate import in_words
+
+
+def _cores(machine: Machine) -> str:
+    fewer = machine.cores < machine.cores_visible
+    return f"{machine.cores} {f'of {machine.cores_visible} ' if fewer else ''}cores to use"
 
 
 def lines(found: Diagnosis) -> Iterator[str]:
@@ -14,7 +20,7 @@ def lines(found: Diagnosis) -> Iterator[str]:
     machine = found.machine
     yield f"system      {machine.system}, Python {machine.python}, torch {machine.torch}"
     bfloat = "bfloat16" if machine.bfloat16 else "no bfloat16 (precision `auto` is float32)"
-    yield f"processor   {machine.processor}, {machine.cores} cores to use, {bfloat}"
+    yield f"processor   {machine.processor}, {_cores(machine)}, {bfloat}"
     busy = ": something else is running" if machine.busy else ""
     yield f"load        {machine.load:.1f}{busy}"
     yield f"memory      {_gib(machine.memory_mib)}, {_gib(machine.memory_free_mib)} free"

@@ -7,11 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
-
 from benchmark.data_cache import cache_dir, read_meta
-from benchmark.devices import usable_cores
 from benchmark.environment import software
+from benchmark.granted import usable_cores, usable_memory
 from benchmark.plugins import load_plugins
 
 
@@ -37,7 +35,7 @@ def look() -> Found:
     return Found(
         host=socket.gethostname(),
         cores=usable_cores(),
-        memory_mib=psutil.virtual_memory().total // 2**20,
+        memory_mib=usable_memory() // 2**20,
         software=software(),
         plugins={
             f"{kind} {offer.spec.name}": f"{offer.spec.version}, {offer.origin}"

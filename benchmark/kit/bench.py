@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from benchmark.config import Config
+from benchmark.granted import usable_memory
 from benchmark.jobs import Job, Report, TrialJob, VictimJob
 from benchmark.kit.case import TinyCase
 from benchmark.kit.findings import Book, Rule
@@ -64,7 +63,7 @@ class Bench:
             device="cpu",
             workers=1,
             cores=1,
-            memory_mib=psutil.virtual_memory().total // 2**20,
+            memory_mib=usable_memory() // 2**20,
             timeout_s=self.timeout_s,
             out=str(Path(self.case.folder.name) / "results"),
         )
