@@ -18,7 +18,7 @@ Tree = tuple[Path, Path]
 
 
 def tree(folder: Path, own: str, **files: str) -> Tree:
-    """Write control groups below `folder`; in a name `__` is `/` and `DOT` is `.`, as files have it."""
+    """Write control groups below `folder`; in a name `__` is `/` and `DOT` is `.`."""
     for name, text in files.items():
         file = folder / "groups" / name.replace("__", "/").replace("DOT", ".")
         file.parent.mkdir(parents=True, exist_ok=True)
