@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -368,6 +369,23 @@ def test_the_first_help_imports_no_pydantic(command):
 @pytest.mark.parametrize("what", ["plugins", "presets"])
 def test_lists_import_no_torch(command, what):
     assert imported(command, (*HEAVY, "pandas"), what) == (0, [])
+
+
+def test_presets_tell_what_installed_plugins_change_in_them(command, tmp_path, write_plugin):
+    spec = '"mine", "1", "mine", lazy("nowhere:Mine"), presets={"quick": {"retrain.epochs": 2}}'
+    hook = f"@hookimpl\ndef bench_defenses():\n    return [DefenseSpec({spec})]\n"
+    write_plugin(hook, "site/bench_mine.py")
+    info = tmp_path / "site" / "bench_mine-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bench-mine\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[backdoor_bench]\nmine = bench_mine\n")
+    path = os.pathsep.join([str(info.parent), command.environment()["PYTHONPATH"]])
+    done = replace(command, extra={"PYTHONPATH": path})("presets")
+    assert (done.returncode, done.stderr) == (0, "")
+    quick, others = done.stdout.split("\ncifar10-bw: ")
+    assert "  retrain.epochs = 3\n" in quick
+    assert quick.index("  mine.retrain.epochs = 2\n") > quick.index("  retrain.epochs = 3\n")
+    assert "mine." not in others
 
 
 def test_looking_planning_and_driving_import_no_torch(tiny_run):
