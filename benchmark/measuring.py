@@ -91,7 +91,7 @@ def _measure_trial(job: TrialJob, folder: JobFolder, result: Result) -> dict[str
     after = [
         scoring.answers(scoring.open_model(setup, path), setup, split, instance) for path in paths
     ]
-    recovered = scoring.Recovered(_triggers(folder, instance.trigger.size), result.target)
+    recovered = scoring.Recovered(_triggers(folder), result.target)
     scored = scoring.score(
         job.metrics, before, after, labels, instance.target, recovered, backdoored=job.backdoored
     )
@@ -110,7 +110,7 @@ def _measure_trial(job: TrialJob, folder: JobFolder, result: Result) -> dict[str
     }
 
 
-def _triggers(folder: JobFolder, size: tuple[int, int]) -> torch.Tensor | None:
+def _triggers(folder: JobFolder) -> torch.Tensor | None:
     """Return the triggers that the defense recovered; `JobFault` if they are no triggers."""
     path = folder.outbox / "triggers.safetensors"
     if not os.path.lexists(path):

@@ -67,7 +67,7 @@ def _search(
 ) -> None:
     """Take `steps` steps; every class's triggers are stamped on the same images at one place."""
     count, step = view.clean.images.shape[0], 0
-    while step < options.steps:
+    while step < options.steps and count > 1:  # batch norm cannot normalise a single point
         for index in batch_indices(count, min(options.batch_size, count), generator):
             if len(index) < 2 or step == options.steps:
                 continue

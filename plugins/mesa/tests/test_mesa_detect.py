@@ -12,7 +12,7 @@ from bench_mesa.options import DetectOptions, MesaOptions
 from bench_mesa.plugin import bench_defenses
 from torch import nn
 
-from benchmark.api import FineTune, Knowledge, Output
+from benchmark.api import FineTune, ImageSet, Knowledge, Output
 from benchmark.primitives import RunContext, fine_tune, frozen, stamp
 
 TOLD = ("model", "clean", "trigger_size")
@@ -80,10 +80,10 @@ def test_detection_costs_what_it_says(tiny: Any) -> None:
     assert run.meter.forward_images == 3 * 10 * 30 + 3 * 50
 
 
-def test_fewer_images_than_a_batch_are_enough(tiny: Any) -> None:
-    from benchmark.api import ImageSet
-
-    few = ImageSet(tiny.clean.images[:5], tiny.clean.labels[:5])
+@pytest.mark.parametrize("count", [5, 1])
+def test_fewer_images_than_a_batch_are_enough(tiny: Any, count: int) -> None:
+    """A single image cannot be normalised over its batch: nothing is learnt, and it ends."""
+    few = ImageSet(tiny.clean.images[:count], tiny.clean.labels[:count])
     options = SEARCH.model_copy(update={"steps": 2})
     found = detect(tiny.view(*TOLD, clean=few), tiny.context(), options, "float32")
     assert found.rates.shape == (3,)
