@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -91,7 +90,7 @@ class Chosen:
         origin = self.found.origin
         if origin.kind == "file":
             # Somebody who edits one file does not think of raising its version.
-            part["file"] = hashlib.sha256(Path(origin.path).read_bytes()).hexdigest()
+            part["file"] = origin.digest
         return part
 
     @cached_property

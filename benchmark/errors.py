@@ -15,6 +15,10 @@ class UserError(Exception):
         super().__init__(message if not hint else f"{message} ({hint})")
 
 
+class PluginChanged(UserError):
+    """A plugin file is no longer what the run was planned with: its numbers would be another's."""
+
+
 class JobFault(Exception):
     """One job failed for a reason that a person understands; the run goes on without it."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmark.jobs import BaseJob, Job, TrialJob, VictimJob
+from benchmark.jobs import BaseJob, Job, TrialJob, VictimJob, refuse_changed_files
 from benchmark.sandbox.files import JobFolder, Request
 from benchmark.sandbox.reach import readable, sources
 from benchmark.steps import write_clean_images
@@ -14,7 +14,12 @@ from benchmark.types import Knowledge
 
 
 def fill_inbox(job: Job, folder: JobFolder) -> None:
-    """Write what the plugin is given; `JobFault` if its model is gone or damaged."""
+    """Write what the plugin is given; `JobFault` if its model is gone or damaged.
+
+    Raises `PluginChanged` if a plugin file was edited since the run was planned: the job's identity
+    is that of the file as it was.
+    """
+    refuse_changed_files(job)
     setup, artifacts = job.setup, ArtifactStore(Path(job.setup.out))
     shared: dict[str, Any] = {
         "info": setup.dataset.info,

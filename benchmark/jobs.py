@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from benchmark.data import PreparedDataset
 from benchmark.identity import derive_seed
-from benchmark.loading.origin import Kind
+from benchmark.loading.importing import refuse_changed
+from benchmark.loading.origin import Kind, Origin
 from benchmark.recipe import BaseRecipe
 from benchmark.types import AttackInstance
 
@@ -20,7 +22,10 @@ class Message(BaseModel):
 
 
 class Component(Message):
-    """A plugin's spec and the options to build it with, found again by where it came from."""
+    """A plugin's spec and the options to build it with, found again by where it came from.
+
+    A plugin file's origin has its digest: a process that finds another file there refuses it.
+    """
 
     kind: Kind
     name: str
@@ -116,6 +121,23 @@ _JOB: TypeAdapter[Job] = TypeAdapter(Annotated[Job, Field(discriminator="kind")]
 def parse_job(text: str) -> Job:
     """Return the job of a JSON text."""
     return _JOB.validate_json(text)
+
+
+def components_of(job: Job) -> Iterator[Component]:
+    """Yield the plugins that a job needs: its model, then what it runs and measures with."""
+    yield job.setup.model
+    match job:
+        case VictimJob():
+            yield job.attack
+        case TrialJob():
+            yield job.defense
+            yield from job.metrics
+
+
+def refuse_changed_files(job: Job) -> None:
+    """Raise `PluginChanged` if a plugin file of the job is not what it was when it was planned."""
+    for component in components_of(job):
+        refuse_changed(Origin.from_json(component.origin))
 
 
 class Cost(Message):

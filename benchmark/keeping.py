@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.environment import software
-from benchmark.jobs import BaseJob, Report, TrialJob
+from benchmark.jobs import BaseJob, Report, TrialJob, refuse_changed_files
 from benchmark.plan import Planned, trial_record
 from benchmark.records import ModelRecord
 from benchmark.store import Store
@@ -26,7 +26,13 @@ class Keeper:
     """Identity → the models that are there, those that failed among them."""
 
     def keep(self, planned: Planned, report: Report) -> None:
-        """Store a report."""
+        """Store a report.
+
+        Raises `PluginChanged` in the place of a fault that a plugin file which was edited since the
+        run was planned may have caused: that fault would be told of the file as it was.
+        """
+        if report.status == "failed":
+            refuse_changed_files(planned.job)
         if isinstance(planned.job, TrialJob):
             self._keep_trial(planned, report)
         else:

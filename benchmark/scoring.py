@@ -17,6 +17,7 @@ from benchmark.building import build, build_classifier, load_weights
 from benchmark.builtin.metrics import attack_success_rate, rate
 from benchmark.contracts import Evidence, ImageSet
 from benchmark.data import PreparedDataset, load_split, split_test
+from benchmark.errors import PluginChanged
 from benchmark.jobs import Component, Setup, Split
 from benchmark.primitives import predict, random_places
 from benchmark.records import EXAMPLES
@@ -154,7 +155,10 @@ def score(
     *,
     backdoored: bool = True,
 ) -> Score:
-    """Run every metric on every repaired model; a metric that fails leaves its cell empty."""
+    """Run every metric on every repaired model; a metric that fails leaves its cell empty.
+
+    Raises `PluginChanged` for a metric whose file was edited since the run was planned.
+    """
     result = Score({}, {}, {})
     for component in metrics:
         try:
@@ -176,6 +180,8 @@ def score(
                 for one in after
             ]
             _note(result, component.name, [float(value) for value in values])
+        except PluginChanged:  # not the metric's fault: no value may be kept for it
+            raise
         except (Exception, SystemExit) as error:  # a plugin: its fault must not cost the trial
             result.metrics[component.name] = None
             result.empty[component.name] = f"{type(error).__name__}: {error}"

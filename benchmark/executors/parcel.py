@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmark.jobs import Component, Job, TrialJob, VictimJob
+from benchmark.jobs import Component, Job, TrialJob, VictimJob, components_of
 from benchmark.types import ModelFile
 
 ARTIFACT, DATA, FILE = "artifact:", "data:", "file:"
@@ -69,7 +69,7 @@ class Answer:
 
 def named_files(job: Job) -> Iterator[str]:
     """Yield the paths of the plugin and model files that a job names."""
-    for component in _components(job):
+    for component in components_of(job):
         if component.origin["kind"] == "file":
             yield component.origin["path"]
     model = _model(job)
@@ -100,16 +100,6 @@ def moved(job: Job, places: Mapping[str, str], **setup: Any) -> Job:
         there_model = replace(model, path=places[model.path])
         changes["instance"] = replace(job.instance, model=there_model)
     return job.model_copy(update=changes)
-
-
-def _components(job: Job) -> Iterator[Component]:
-    yield job.setup.model
-    match job:
-        case VictimJob():
-            yield job.attack
-        case TrialJob():
-            yield job.defense
-            yield from job.metrics
 
 
 def _model(job: Job) -> ModelFile | None:

@@ -35,7 +35,7 @@ from benchmark.executors.parcel import (
     named_files,
 )
 from benchmark.executors.pulse import SILENT_S, Watch, beating
-from benchmark.jobs import Job, parse_job
+from benchmark.jobs import Job, parse_job, refuse_changed_files
 from benchmark.store import ArtifactStore
 
 _LOOK_AGAIN_S = 1.0
@@ -171,6 +171,7 @@ class RayExecutor:
             elif sent.asked >= _MOST_WANTS:
                 raise WorkerLost(f"a node lacks {answer.wants[0]}, which was sent to it")
             else:
+                refuse_changed_files(job)  # before an edited file is sent for the one it was
                 # What was offered before and is wanted again was lost on its way: it is read anew.
                 again = set(answer.wants) & parcel.offers.keys()
                 offers = {name: [self._offer(name, job, name in again)] for name in answer.wants}

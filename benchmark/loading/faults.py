@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 
-from benchmark.errors import UserError
+from benchmark.errors import PluginChanged, UserError
 from benchmark.loading.origin import Origin
 
 _LONGEST = 300
@@ -29,12 +29,13 @@ def guarded(origin: Origin, faults: list[Fault]) -> Iterator[None]:
     """Run the plugin's code in the block; add a fault, and go on, whatever it raises.
 
     `SystemExit` is a fault too: a plugin that gives up must not end the harness. What the plugin
-    prints goes to standard error, because standard output may be somebody's JSON.
+    prints goes to standard error, because standard output may be somebody's JSON. That its file is
+    no longer the one that was planned with is no fault of the plugin's: it ends the run.
     """
     try:
         with redirect_stdout(sys.stderr):
             yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, PluginChanged):
         raise
     except BaseException as error:
         text = "".join(traceback.format_exception(error))

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 import benchmark
-from benchmark.errors import UserError
+from benchmark.errors import PluginChanged, UserError
 from benchmark.hookspecs import PROJECT
 from benchmark.loading.origin import Origin
 
@@ -80,9 +80,12 @@ def module_name(path: Path) -> str:
 
 
 def import_plugin(origin: Origin) -> tuple[object, Origin]:
-    """Import one plugin and return it, and its origin with the path filled in."""
+    """Import one plugin and return it, and its origin with path and digest filled in.
+
+    Raises `PluginChanged` for a file that is not the one of the origin's digest.
+    """
     if origin.kind == "file":
-        return _import_file(origin), origin
+        return _import_file(origin)
     plugin = EntryPoint(origin.module, origin.module, PROJECT).load()
     module = sys.modules[origin.module.partition(":")[0].strip()]
     return plugin, replace(origin, path=getattr(module, "__file__", None) or "")
@@ -91,13 +94,44 @@ def import_plugin(origin: Origin) -> tuple[object, Origin]:
 class _Uncached(SourceFileLoader):
     """Compiles the source each time: a user's folder gets no `__pycache__`, and none is trusted."""
 
+    def __init__(self, origin: Origin) -> None:
+        super().__init__(origin.module, origin.path)
+        self.origin = origin
+
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
-        return self.source_to_code(self.get_data(path), path)
+        source = _source(self.origin)
+        # Of the very bytes that are compiled: the file may be another one a moment later.
+        self.origin = replace(self.origin, digest=hashlib.sha256(source).hexdigest())
+        return self.source_to_code(source, path)
 
 
-def _import_file(origin: Origin) -> ModuleType:
-    loader = _Uncached(origin.module, origin.path)
+def refuse_changed(origin: Origin) -> None:
+    """Raise `PluginChanged` if the origin's file is not the one of its digest, without running it.
+
+    For a look at it in time; what is certain is the import, which compiles what it compares.
+    """
+    if origin.digest:
+        _source(origin)
+
+
+def _source(origin: Origin) -> bytes:
+    """Return the bytes of the origin's file; `PluginChanged` if they do not fit its digest."""
+    try:
+        source = Path(origin.path).read_bytes()
+    except OSError:
+        if not origin.digest:
+            raise
+        source = b""
+    if origin.digest and hashlib.sha256(source).hexdigest() != origin.digest:
+        raise PluginChanged(
+            f"plugin file {origin.path} changed since the run was planned; start again"
+        )
+    return source
+
+
+def _import_file(origin: Origin) -> tuple[ModuleType, Origin]:
+    loader = _Uncached(origin)
     spec = importlib.util.spec_from_file_location(origin.module, origin.path, loader=loader)
     if spec is None:
         raise ImportError(f"Python cannot import {origin.path}")
@@ -108,4 +142,4 @@ def _import_file(origin: Origin) -> ModuleType:
     except BaseException:
         sys.modules.pop(origin.module, None)
         raise
-    return module
+    return module, loader.origin

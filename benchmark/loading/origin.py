@@ -42,6 +42,9 @@ class Origin:
     """The file that was imported; for kind `file` what is imported, with symlinks resolved."""
     distribution: str = ""
     distribution_version: str = ""
+    digest: str = ""
+    """SHA-256 of the file of kind `file` as it was imported first; empty: whatever is there. A
+    process that imports it again takes no other."""
 
     def __str__(self) -> str:
         """Say in words what to look at."""
