@@ -91,7 +91,7 @@ def test_show_tells_everything(bench, out):
             "0.9870 before, 0.0400 after",
             "gpu.n",
             "attack.ratio",
-            "last 20 of 51 lines",
+            "last 20 of 51 lines (all that is kept: --log)",
             "epoch 49",
         ),
         *("0" * 64 + " (scored, not kept)", "\\x1b[31mred"),
@@ -99,6 +99,12 @@ def test_show_tells_everything(bench, out):
         assert told in text, told
     assert "epoch 30\n" not in text
     assert "ran past 600 s" in bench("show", "ab2", "--out", out)
+
+
+def test_show_prints_the_log_alone_and_all_that_is_kept(bench, out):
+    said = bench("show", "ab1", "--log", "--out", out)
+    assert said.splitlines() == [*(f"epoch {n}" for n in range(50)), "\\x1b[31mred"]
+    assert bench("show", "ab2", "--log", "--out", out) == ""
 
 
 def test_show_notices_a_damaged_artifact(bench, out):

@@ -178,6 +178,9 @@ def test_the_first_four_digits_of_a_trial_are_enough_to_see_it(tiny_run, exporte
     assert row["trial"] in done.stdout
     assert "shaken by 0.5" in done.stdout  # the log
     assert f"{row['asr_after']:.4f} after" in done.stdout
+    log = tiny_run.command("show", row["trial"][:6], "--log", "--out", tiny_run.out)
+    assert (log.returncode, log.stderr) == (0, "")
+    assert "shaken by 0.5" in log.stdout.splitlines()
 
 
 def test_the_undefended_trial_has_the_victims_own_numbers(tiny_run):

@@ -16,13 +16,20 @@ def register(app: typer.Typer) -> None:
 def show(
     trial: Annotated[str, typer.Argument(help="Identity of a trial, or the start of one.")],
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("bench-results"),
+    log: Annotated[
+        bool, typer.Option("--log", help="Print the log alone, all that is kept of it.")
+    ] = False,
 ) -> None:
-    """Print the settings, numbers, costs, files and log of one trial."""
-    from benchmark.report.trial_view import trial_view
+    """Print the settings, numbers, costs and files of one trial, and the end of its log."""
+    from benchmark.report.trial_view import log_lines, trial_view
     from benchmark.store import Store
 
     with Store.open(out, write=False) as store:
         found = store.find_trial(trial)
-        victim = store.model(found.victim)
-        lines = list(trial_view(found, victim, store.artifacts))
-    typer.echo("\n".join(lines).lstrip("\n"))
+        if log:
+            lines = log_lines(found)
+        else:
+            victim = store.model(found.victim)
+            lines = list(trial_view(found, victim, store.artifacts))[1:]
+    for line in lines:
+        typer.echo(line)

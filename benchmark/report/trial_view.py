@@ -29,11 +29,17 @@ def trial_view(
     for title, fields in sections:
         if fields:
             yield from ("", title, *_aligned(fields))
-    log = trial.log.splitlines()
+    log = log_lines(trial)
     if log:
         shown = log[-LOG_LINES:]
-        yield from ("", f"log, last {len(shown)} of {len(log)} lines")
-        yield from (f"  {printable(line.expandtabs())}" for line in shown)
+        more = "" if len(shown) == len(log) else " (all that is kept: --log)"
+        yield from ("", f"log, last {len(shown)} of {len(log)} lines{more}")
+        yield from (f"  {line}" for line in shown)
+
+
+def log_lines(trial: TrialRecord) -> list[str]:
+    """Return the log as far as it was kept: the beginning and the end of a long one."""
+    return [printable(line.expandtabs()) for line in trial.log.splitlines()]
 
 
 def trial_sections(trial: TrialRecord, models: Payloads) -> list[Section]:
