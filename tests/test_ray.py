@@ -27,7 +27,7 @@ def test_without_ray_one_line_says_what_to_install(command, tmp_path):
     done = without("run", "--executor", "ray", "--out", tmp_path / "results")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "bench: --executor ray: Ray is not installed (pip install 'backdoor-bench[ray]')\n"
+        "bench: --executor ray: Ray is not installed (pip install 'ray>=2.50')\n"
     )
     assert not (tmp_path / "results").exists()
 

@@ -110,7 +110,10 @@ Timeout = Annotated[
 ]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Results folder.")]
 Rerun = Annotated[Again, typer.Option(help="Stored trials to run again.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Say what would be done; only the data set is prepared."),
+]
 
 
 def typed_command(words: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ from benchmark.executors.survey import Found, look
 if TYPE_CHECKING:
     from types import ModuleType
 
-INSTALL = "pip install 'backdoor-bench[ray]'"
+INSTALL = "pip install 'ray>=2.50'"
 _ANSWERS_S = 10.0
 """A head node that takes longer to accept a connection is not there."""
 _SURVEY_S = 120.0
