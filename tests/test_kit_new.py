@@ -62,7 +62,9 @@ def test_a_package_has_all_that_it_needs_and_is_well_formed(bench, tmp_path: Pat
     }
     package = Path("deep/inside/bench_fast_look2/plugin.py").read_text("utf-8")
     assert "class FastLook2" in package
-    assert Path("deep/inside/README.md").read_text("utf-8").startswith("# bench-fast-look2\n")
+    readme = Path("deep/inside/README.md").read_text("utf-8")
+    assert readme.startswith("# bench-fast-look2\n")
+    assert "pip install -e '.[test]'\n" in readme  # with pytest, which the page then names
     ruff = [sys.executable, "-m", "ruff"]
     rules = ["--isolated", "--line-length=100", "--select=E,F,W,N,UP,B,SIM,RUF,PT,RET,PTH"]
     checked = subprocess.run([*ruff, "check", *rules, "deep"], capture_output=True, text=True)
