@@ -93,3 +93,19 @@ def test_the_leaderboard_says_how_often_a_claim_was_right(boards, arms, command)
     assert "Control arm: these models were never attacked" in shown
     assert "False alarm: alarmist in 100.0 % of 1 models, calm in 0.0 % of 1 models." in shown
     assert "calm in 0.0 % of 1 trials" in shown
+
+
+def test_a_clean_model_is_one_however_many_triggers_were_tried_on_it(command, tmp_path):
+    out = tmp_path / "out"
+    asked = ["--plugin", DETECTIVES, "--defense", "alarmist", "--attack", "clean", "--seeds", 2]
+    words = command.tiny(out, *asked, attack__triggers="170,0,27", base__epochs=1)
+    how = ("attack.triggers", "attack.target")  # how the others poison is nothing to it
+    told = [w for w in words if not str(w).startswith("attack.") or str(w).startswith(how)]
+    done = command(*(w for at, w in enumerate(told) if told[at : at + 2] != ["--set", "--set"]))
+    assert done.returncode == 0, done.stderr
+    shown = " ".join(done.stdout.split())
+    assert "False alarm: alarmist in 100.0 % of 2 models." in shown
+    found = json.loads(command("leaderboard", "--out", out, "--format", "json").stdout)
+    for row in found:
+        assert (row["averaged"], row["models"]) == (6, 2)
+        assert row["asr_after_ci_low"] is None

@@ -29,7 +29,7 @@ ROW = {
     **{"asr_after_max": math.nan, "base_clean_accuracy": 0.95, "clean_accuracy_before": 0.94},
     **{"clean_accuracy_after": 0.93, "robust_accuracy_before": 0.0, "seconds": 2.0},
     **{"robust_accuracy_after": 0.9, "peak_memory_mib": 100.0, "forward_images": 1},
-    **{"backward_images": 1, "detection": math.nan, "false_alarm": math.nan},
+    **{"weights": "", "backward_images": 1, "detection": math.nan, "false_alarm": math.nan},
 }
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.identity import derive_seed
+from benchmark.report.boards import boards
 from benchmark.report.bootstrap import RESAMPLES, intervals
 from benchmark.report.leaderboard import leaderboard
 
@@ -18,7 +19,14 @@ DEFAULTS = {
     **{"group": "g", "variant_id": "mesa", "status": "done", "dataset": "digits", "model": "small"},
     **{"attack": "bw3x3", "trigger": "0", "target": 0, "defense": "mesa", "version": "1"},
     **{"variant": "", "setting": "quick", "knowledge": ("weights",), "role": "ranked", "seed": 0},
-    **{"victim": "", "min_asr": 0.9, "repeats": 1, "asr_before": 0.99, "asr_after": 0.05},
+    **{
+        "victim": "",
+        "weights": "",
+        "min_asr": 0.9,
+        "repeats": 1,
+        "asr_before": 0.99,
+        "asr_after": 0.05,
+    },
     **{"asr_after_std": math.nan, "asr_after_max": math.nan, "base_clean_accuracy": 0.95},
     **{"clean_accuracy_before": 0.94, "clean_accuracy_after": 0.93, "der": 0.9, "seconds": 2.0},
     **{"robust_accuracy_before": 0.0, "robust_accuracy_after": 0.9, "peak_memory_mib": 100.0},
@@ -106,6 +114,39 @@ def test_ten_trials_on_one_victim_say_no_more_than_one():
     assert tenfold.asr_after_ci_high == pytest.approx(row.asr_after_ci_high)
     (alone,) = leaderboard(frame(*several("mesa", [0.1, 0.2, 0.3], victim="the same")))
     assert alone.asr_after_ci_low is None
+
+
+def test_victims_of_the_same_weights_are_one_model():
+    """Else an interval is drawn over copies of one model that somebody brought."""
+    twice = [
+        trial | {"victim": f"{seed}{trial['trigger']}", "weights": f"w{trial['trigger']}"}
+        for seed in range(2)
+        for trial in several("mesa", [0.1, 0.2, 0.4, 0.8], seed=seed)
+    ]
+    (once,) = leaderboard(frame(*twice[:4]))
+    (row,) = leaderboard(frame(*twice))
+    assert (row.averaged, row.models, once.models) == (8, 4, 4)
+    assert (row.asr_after_ci_low, row.asr_after_ci_high) == pytest.approx(
+        (once.asr_after_ci_low, once.asr_after_ci_high)
+    )
+    (one,) = leaderboard(frame(*(trial | {"weights": "same"} for trial in twice)))
+    assert (one.models, one.asr_after_ci_low) == (1, None)
+
+
+def test_a_clean_model_counts_once_whatever_is_stamped_on_it():
+    stamped = [
+        trial | {"victim": f"{seed}-{trial['trigger']}", "false_alarm": float(seed == 2)}
+        for seed in range(3)
+        for trial in several("mesa", [0.1, 0.2, 0.3, 0.4], seed=seed, min_asr=math.nan)
+    ]
+    # A failed trial on the one model with an alarm makes the alarm no rarer.
+    stamped[-1]["status"] = "failed"
+    (row,) = leaderboard(frame(*stamped))
+    assert (row.averaged, row.models, row.backdoored) == (11, 3, False)
+    assert row.false_alarm_mean == pytest.approx(1 / 3)
+    assert "mesa in 33.3 % of 3 models" in " ".join(boards([row])[0].notes)
+    (two,) = leaderboard(frame(*stamped[:8]))
+    assert (two.models, two.asr_after_ci_low) == (2, None)
 
 
 def test_a_row_depends_on_its_own_trials_alone():

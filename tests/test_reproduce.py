@@ -37,6 +37,7 @@ def frame(asr: dict[str, list[float]], min_asr: float = 0.9, before: float = 1.0
         {"trial": f"{label}-{at}", "victim": f"v{at}", "status": "done", "min_asr": min_asr}
         | {"asr_before": before, "asr_after": value}
         | {"clean_accuracy_before": 0.9, "clean_accuracy_after": 0.89}
+        | {"group": "A", "seed": 0, "weights": ""}
         for label, values in asr.items()
         for at, value in enumerate(values)
     ]

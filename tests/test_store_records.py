@@ -156,7 +156,8 @@ def test_the_frame_has_the_flat_columns_and_no_others(tmp_path):
         store.put_trial(trial("a", metrics={"asr": 0.25}, spread=spread, asr_before=0.99))
         store.put_trial(trial("b", status="failed", seed=2**63 - 1, knowledge=(), defense="none"))
         frame = store.trials_frame()
-    assert set(frame.columns) == {*TRIAL.columns, *TRIAL.shared, *CLAIMS} - {"shared"}
+    columns = {*TRIAL.columns, *TRIAL.shared, *CLAIMS, "weights"}
+    assert set(frame.columns) == columns - {"shared"}
     assert frame.loc[0, ["asr_after", "asr_after_std", "asr_after_max"]].tolist() == [
         0.25,
         0.1,

@@ -45,6 +45,7 @@ def aggregate(frame: pd.DataFrame) -> list[Row]:
     """
     if frame.empty:
         return []
+    frame = with_models(frame)
     frame = frame.assign(row=frame.groupby(["group", "variant_id"], sort=False).ngroup())
     counted = frame[averaged(frame)]
     untaken = frame[(frame["status"] == "done") & (frame["asr_before"] < frame["min_asr"])]
@@ -61,6 +62,22 @@ def averaged(frame: pd.DataFrame) -> pd.Series[bool]:
     return (frame["status"] == "done") & took
 
 
+def with_models(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials with the column `of_model`: a number for each different model.
+
+    Two victims are one model, and no two witnesses, if their weights are the same: a model that
+    somebody brought is that of every seed. In the control arm they are if they come from one base
+    model, which the seed tells: whatever is stamped on it, nothing was planted. The numbers are in
+    the order of the victims' identities, so that rows on the same victims draw them together.
+    """
+    control = frame["min_asr"].isna()
+    seeds = "seed " + frame["seed"].astype(str)
+    known = frame["weights"].where(frame["weights"] != "", frame["victim"])
+    key = pd.factorize(frame["group"] + "\0" + known.mask(control, seeds))[0]
+    victim = pd.Series(pd.factorize(frame["victim"], sort=True)[0], index=frame.index)
+    return frame.assign(of_model=victim.groupby(key).transform("min"))
+
+
 def _counts(frame: pd.DataFrame, averaged: pd.DataFrame) -> list[Fields]:
     by_row = frame.groupby("row", sort=True)
     shared = by_row[list(_SHARED)].first().to_dict("records")
@@ -68,7 +85,9 @@ def _counts(frame: pd.DataFrame, averaged: pd.DataFrame) -> list[Fields]:
     failed = (frame["status"] == "failed").groupby(frame["row"]).sum()
     repeats = by_row["repeats"].max()
     attacked = frame["min_asr"].notna().groupby(frame["row"]).any()
-    counted = averaged.groupby("row").size().reindex(trials.index, fill_value=0)
+    by_averaged = averaged.groupby("row")
+    counted = by_averaged.size().reindex(trials.index, fill_value=0)
+    models = by_averaged["of_model"].nunique().reindex(trials.index, fill_value=0)
     return [
         {
             **{str(name): value for name, value in fields.items()},
@@ -76,6 +95,7 @@ def _counts(frame: pd.DataFrame, averaged: pd.DataFrame) -> list[Fields]:
             "trials": int(trials[at]),
             "failed": int(failed[at]),
             "averaged": int(counted[at]),
+            "models": int(models[at]),
             "repeats": int(repeats[at]),
             "backdoored": bool(attacked[at]),
             "attack_failed": (),
@@ -88,6 +108,9 @@ def _figures(averaged: pd.DataFrame) -> dict[int, Fields]:
     by_row = averaged.groupby("row", sort=True)
     means = by_row[list(_MEANS.values())].mean()
     means.columns = pd.Index(list(_MEANS))
+    # A model on which several stamps were tried is one that was searched.
+    each = averaged.groupby(["row", "of_model"], sort=True)["false_alarm"].mean()
+    means["false_alarm_mean"] = each.groupby("row", sort=True).mean()
     after = averaged.dropna(subset=["asr_after"])
     by_after = after.groupby("row", sort=True)["asr_after"]
     worst = after.loc[by_after.idxmax()].set_index("row")
@@ -108,10 +131,8 @@ def _figures(averaged: pd.DataFrame) -> dict[int, Fields]:
 
 def _intervals(averaged: pd.DataFrame) -> dict[int, Fields]:
     after = averaged.dropna(subset=["asr_after"])
-    # Sorted by identity, so that rows on the same victims draw the same ones together.
-    victim = pd.factorize(after["victim"], sort=True)[0]
-    by_victim = after["asr_after"].groupby([after["row"].to_numpy(), victim], sort=True)
-    clusters = by_victim.agg(["sum", "count"])
+    by_model = after.groupby(["row", "of_model"], sort=True)["asr_after"]
+    clusters = by_model.agg(["sum", "count"])
     rows = clusters.index.get_level_values(0).to_numpy()
     starts = np.flatnonzero(np.diff(rows, prepend=-1))
     sums = np.split(clusters["sum"].to_numpy(dtype=np.float64), starts[1:])

@@ -84,7 +84,7 @@ def _claim_notes(rows: Sequence[Row]) -> list[str]:
         if row.detection_mean is not None
     ]
     wrong = [
-        f"{row.defense} in {percent(row.false_alarm_mean)} % of {row.averaged} models"
+        f"{row.defense} in {percent(row.false_alarm_mean)} % of {row.models} models"
         for row in rows
         if row.false_alarm_mean is not None
     ]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.report.aggregate import averaged
+from benchmark.report.aggregate import averaged, with_models
 from benchmark.report.bootstrap import Floats, intervals
 from benchmark.report.leaderboard import leaderboard
 from benchmark.report.rows import Row
@@ -26,7 +26,7 @@ _ROUNDING = 1e-12
 class Difference:
     """One figure of A minus the same of B, over the pairs in which both have it.
 
-    Without pairs every number is None; under three pairs the interval is.
+    Without pairs every number is None; under three models the interval is.
     """
 
     figure: str
@@ -37,7 +37,7 @@ class Difference:
     mean: float | None
     """Mean of A minus B, pair by pair."""
     ci_low: float | None
-    """95 % bootstrap interval of `mean`, over victims."""
+    """95 % bootstrap interval of `mean`, over the models of the pairs."""
     ci_high: float | None
 
     @property
@@ -55,6 +55,8 @@ class Comparison:
     a: Row
     b: Row
     pairs: int
+    models: int
+    """Different models among the victims of the pairs; see `Row.models`."""
     only_a: int
     """Victims on which A has a finished trial and B has none, or a failed one."""
     only_b: int
@@ -69,7 +71,8 @@ class Comparison:
             **{name: a[name] for name in board},
             "a": {name: a[name] for name in about},
             "b": {name: b[name] for name in about},
-            **{"pairs": self.pairs, "only_a": self.only_a, "only_b": self.only_b},
+            **{"pairs": self.pairs, "models": self.models},
+            **{"only_a": self.only_a, "only_b": self.only_b},
             "differences": [
                 asdict(found) | {"distinguishable": found.distinguishable}
                 for found in self.differences
@@ -83,17 +86,19 @@ def compare(frame: pd.DataFrame, a: str, b: str) -> list[Comparison]:
     `frame` is a `Store.trials_frame()`. Only finished trials on victims whose attack took count,
     as in the leaderboard. Raises `UserError` as `pairs_named` does.
     """
-    usable = frame[averaged(frame)]
+    usable = with_models(frame)[averaged(frame)]
     return [_compare(usable, *rows) for rows in pairs_named(leaderboard(frame), a, b)]
 
 
 def _compare(usable: pd.DataFrame, a: Row, b: Row) -> Comparison:
     ours, theirs = _by_victim(usable, a), _by_victim(usable, b)
-    shared = len(ours.index.intersection(theirs.index))
+    both = ours.index.intersection(theirs.index)
+    shared = len(both)
     return Comparison(
         a=a,
         b=b,
         pairs=shared,
+        models=ours.loc[both, "of_model"].nunique(),
         only_a=len(ours) - shared,
         only_b=len(theirs) - shared,
         differences=tuple(paired(ours, theirs, name) for name in COMPARED),
@@ -109,11 +114,15 @@ def _by_victim(usable: pd.DataFrame, row: Row) -> pd.DataFrame:
 def paired(ours: pd.DataFrame, theirs: pd.DataFrame, figure: str) -> Difference:
     """Return one figure of `ours` minus `theirs`, trials under the identities of their victims.
 
-    A victim is drawn with both of its trials, so what makes it easy or hard cancels out.
+    The trials are those of `with_models`. A model is drawn with all of its pairs, so what makes it
+    easy or hard cancels out.
     """
     both = pd.concat([ours[figure], theirs[figure]], axis=1, join="inner", keys=["a", "b"])
-    a, b = both.dropna().sort_index().to_numpy(dtype=np.float64).T
-    (interval,) = intervals([(a - b, np.ones(len(a)))])
+    both = both.dropna().sort_index()
+    a, b = both.to_numpy(dtype=np.float64).T
+    of_model = ours["of_model"].loc[both.index].to_numpy()
+    drawn = pd.Series(a - b).groupby(of_model, sort=True).agg(["sum", "count"])
+    (interval,) = intervals([tuple(drawn.to_numpy(dtype=np.float64).T)])
     low, high = interval or (None, None)
     return Difference(figure, len(a), _mean(a), _mean(b), _mean(a - b), low, high)
 

@@ -60,8 +60,10 @@ def _named(letter: str, row: Row) -> str:
 
 
 def _counted(comparison: Comparison) -> str:
+    models = comparison.models
+    which = f" (of {models} different models)" if models < comparison.pairs else ""
     return (
-        f"{comparison.pairs} victims with a finished trial of both; "
+        f"{comparison.pairs} victims{which} with a finished trial of both; "
         f"only A: {comparison.only_a}, only B: {comparison.only_b}"
     )
 
@@ -85,8 +87,10 @@ def _cells(found: Difference) -> tuple[str, ...]:
 def _notes(comparison: Comparison) -> list[str]:
     if comparison.pairs < FEWEST:
         return [f"No interval: it takes at least {FEWEST} pairs."]
+    if comparison.models < FEWEST:
+        return [f"No interval: it takes pairs on at least {FEWEST} different models."]
     found = ["A − B: mean over pairs on the same victim; 95 % bootstrap over victims."]
-    if comparison.pairs < ENOUGH:
+    if comparison.models < ENOUGH:
         found.append(
             f"Under {ENOUGH} pairs the interval is narrower than the data can support: even if "
             "all pairs point one way, that can be chance; run more triggers or seeds."

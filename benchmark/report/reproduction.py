@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from benchmark.report.aggregate import averaged
+from benchmark.report.aggregate import averaged, with_models
 from benchmark.report.bootstrap import FEWEST, intervals
 from benchmark.report.compare import Difference, paired
 from benchmark.study import Claim, Grid, Published, Study, StudyRow
@@ -99,7 +99,7 @@ def claims(
 
 
 def _usable(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[averaged(frame)].set_index("trial", drop=False)
+    return with_models(frame)[averaged(frame)].set_index("trial", drop=False)
 
 
 def _of(usable: pd.DataFrame, identities: frozenset[str]) -> pd.DataFrame:

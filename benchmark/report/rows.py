@@ -44,6 +44,9 @@ class Row:
     """Stored trials: the averaged, the failed, and those whose attack did not take."""
     failed: int
     averaged: int
+    models: int
+    """Different models among the averaged trials: victims of the same weights are one, and so are
+    the stamps that were tried on one clean model."""
     repeats: int
     """Repaired models a trial, the largest number."""
     attack_failed: tuple[Untaken, ...]
@@ -60,7 +63,7 @@ class Row:
     asr_after_std: float | None = None
     """Sample standard deviation (n - 1) over trials; None under two."""
     asr_after_ci_low: float | None = None
-    """95 % bootstrap interval of the mean, over victims; None under three trials or victims."""
+    """95 % bootstrap interval of the mean, over `models`; None under three trials or models."""
     asr_after_ci_high: float | None = None
     asr_after_worst: float | None = None
     asr_after_worst_trigger: str | None = None
@@ -80,7 +83,7 @@ class Row:
     detection_mean: float | None = None
     """Fraction of backdoored models in which the defense named the right target class."""
     false_alarm_mean: float | None = None
-    """Fraction of models never attacked in which it named one."""
+    """Fraction of models never attacked, each counted once, in which it named one."""
     seconds_mean: float | None = None
     """Wall time of the defense."""
     peak_memory_mib_mean: float | None = None

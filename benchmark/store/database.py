@@ -175,10 +175,10 @@ class Store:
         `asr_after`, `clean_accuracy_after`, `robust_accuracy_after`, `der`, and `asr_after_std`,
         `asr_after_max` over the repaired models of the trial; of defenses that may claim to have
         found the target class, `detection` and `false_alarm`. Rates in [0, 1]; what has no value
-        is NaN.
+        is NaN. `weights` is the SHA-256 of the victim's weights, empty where it is not stored.
         """
         # pandas takes 0.4 s that a run need not spend
-        from benchmark.store.frame import claimants, frame, with_claims, witnesses
+        from benchmark.store.frame import claimants, frame, with_claims, with_weights, witnesses
 
         read = transaction(self._connection, write=False)
         with explained(self.file), read, rows.no_collection():
@@ -187,6 +187,8 @@ class Store:
             asked = rows.several(self._connection, TRIAL, witnesses(made))
             wanted = claimants(made, cast("list[TrialRecord]", asked))
             claims = rows.several(self._connection, TRIAL, wanted)
+            models = rows.audited(self._connection, MODEL)
+            made = with_weights(made, models)
             return with_claims(made, cast("list[TrialRecord]", claims))
 
     def _flat_trials(self) -> list[Row]:

@@ -11,7 +11,7 @@ import pandas as pd
 from benchmark.records import TrialRecord
 from benchmark.store.codec import Row
 from benchmark.store.faults import DamageError
-from benchmark.store.layout import Layout
+from benchmark.store.layout import MODEL, Layout
 
 Shared = Mapping[str, Mapping[str, Any]]
 
@@ -44,6 +44,14 @@ def _spread_out(layout: Layout, hashes: Any, shared: Shared) -> dict[str, Any]:
         values = np.fromiter(each, dtype=object, count=len(shared))
         columns[name] = values[at]
     return columns
+
+
+def with_weights(made: pd.DataFrame, models: Sequence[Row]) -> pd.DataFrame:
+    """Return the table with the hash of each victim's weights, out of the flat rows of `models`."""
+    at = MODEL.columns.index("artifact")
+    found = {row[0]: row[at] for row in models}
+    made["weights"] = np.array([found.get(v, "") for v in made["victim"]], dtype=object)
+    return made
 
 
 CLAIMS = ("detection", "false_alarm")

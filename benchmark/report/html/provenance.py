@@ -51,8 +51,8 @@ def provenance(contents: Contents, command: str) -> Provenance:
 def board_facts(contents: Contents, board: Board) -> Pairs:
     """Return where the numbers of one leaderboard come from: data, seeds, a command like its own.
 
-    The command is put together from what is stored: it plans the same trials, and may name more
-    than was typed.
+    The command is put together from what is stored: it may name more than was typed, and has none
+    of what was set for one defense, nor a user's own files.
     """
     group = board.rows[0].group
     trials = [trial for trial in contents.trials if trial.group == group]
@@ -67,7 +67,10 @@ def board_facts(contents: Contents, board: Board) -> Pairs:
 
 
 def command_of(board: Board, seeds: Sequence[int]) -> str:
-    """Return a command that plans the trials of `board`, which has these seeds, sorted."""
+    """Return a command for the victims of `board`, which has these seeds, sorted.
+
+    Its defenses are planned with their defaults, whatever was set for each.
+    """
     first = board.rows[0]
     preset, *sets = _SETTING.split(first.setting)
     words = ["bench", "run", "--preset", preset or "quick", "--dataset", first.dataset]
