@@ -102,6 +102,11 @@ class TrialJob(Message):
     """Identity of the backdoored model's job."""
     artifact: str = ""
     """SHA-256 of the backdoored model's weights; the driver fills it in."""
+    again: int = 0
+    """Number of the seed where the weights cannot tell it, as of a model that is brought; else 0.
+
+    Weights that were made here are other ones for each seed.
+    """
 
     @property
     def seed(self) -> int:
@@ -111,7 +116,8 @@ class TrialJob(Message):
         find trigger and target by trying them. Nor does it know the defense's options: variants of
         one defense share their random numbers.
         """
-        return derive_seed("defense", self.artifact, self.defense.name)
+        again = (self.again,) if self.again else ()
+        return derive_seed("defense", self.artifact, self.defense.name, *again)
 
 
 Job = BaseJob | VictimJob | TrialJob

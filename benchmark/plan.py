@@ -206,6 +206,9 @@ class _Planner:
             "victim": victim.job.id,
             "defense": defense.deciding,
         }
+        again = seed if instance.model is not None else 0
+        if again:  # once, these had the random numbers of seed 0, and were no repeats
+            payload["again"] = again
         key = identity("trial", payload)
         job = TrialJob(
             id=key,
@@ -217,6 +220,7 @@ class _Planner:
             instance=instance,
             split=self._split(seed),
             victim=victim.job.id,
+            again=again,
         )
         facts = victim.facts | {
             "group": group,

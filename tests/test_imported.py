@@ -283,3 +283,27 @@ def test_the_usual_names_of_a_resnet_are_understood(tmp_path: Path) -> None:
     )[:, None, None]
     found, wanted = classifier.eval()(images), theirs.eval()(scaled)
     assert torch.allclose(found, wanted, atol=2e-2)
+
+
+def test_each_seed_has_random_numbers_of_its_own_and_all_are_one_model(
+    words, command, victim, tmp_path: Path
+) -> None:
+    save_file(victim[0], tmp_path / "victim.safetensors")
+    asked = ["--attack-file", described(tmp_path, "victim.safetensors"), "--defense", "shake"]
+    done = command(*words(*asked, "--seeds", 3))
+    assert done.returncode == 0, done.stderr
+    with Store.open(tmp_path / "out", write=False) as store:
+        trials = [trial for trial in store.trials() if trial.defense == "shake"]
+        assert len({store.model(trial.victim).artifact for trial in trials}) == 1
+    # The same noise on the same weights would be the very same repaired model.
+    assert len({trial.artifacts for trial in trials}) == len(trials) == 3
+    first = next(trial for trial in trials if trial.seed == 0)
+    assert first.payload.keys() == {"format", "victim", "defense"}  # stored ones stay valid
+    # Three images of the luck of one model are no sample of models.
+    for row in rows(command, tmp_path / "out").values():
+        assert (row["averaged"], row["models"]) == (3, 1)
+        assert row["asr_after_std"] is not None
+        assert row["asr_after_ci_low"] is row["asr_after_ci_high"] is None
+    said = command("compare", "none", "shake", "--out", tmp_path / "out").stdout
+    assert "3 victims (of 1 different models)" in said
+    assert "No interval: it takes pairs on at least 3 different models." in " ".join(said.split())
