@@ -67,6 +67,23 @@ def test_the_threshold_lies_amid_the_gap(
     ]
 
 
+def test_a_clean_model_is_one_however_many_stamps_were_tried_on_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tried = [
+        searched(0.1, rate, backdoored=False) | {"seed": seed, "trigger": str(trigger)}
+        for seed, rate in enumerate((0.2, 0.3, 0.4))
+        for trigger in (0, 13, 28, 43)
+    ]
+    status, text = calibrated(stored(tmp_path / "out", searched(0.1, 0.9), *tried), capsys)
+    assert status == 0
+    found = [line.split() for line in text.splitlines() if "/" in line]
+    assert [alarms for _, _, alarms in found] == ["3/3", "2/3", "1/3", "0/3"]
+    assert text.count(" seed ") == 4  # a line a model
+    out = stored(tmp_path / "clean", *tried)
+    assert "0 backdoored and 3 clean models" in calibrated(out, capsys)[1]
+
+
 def test_a_wrong_class_is_no_detection_and_may_close_the_gap(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

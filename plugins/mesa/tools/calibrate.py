@@ -5,9 +5,11 @@
     python plugins/mesa/tools/calibrate.py DIR [DIR...] [--csv FILE]
 
 Reads, from the diagnostics of each trial that detected, the attack success rate that the search
-reached for each class. Prints a line a trial, the detections and false alarms at every threshold at
+reached for each class. Prints a line a model, the detections and false alarms at every threshold at
 which they change, and the middle of the gap between the two kinds of models, if there is one.
-`--csv` writes the searches to a file, one row each.
+A clean model on which several stamps were tried was searched once for each, and is one model: its
+highest rate counts, because at that it would have raised an alarm. `--csv` writes the searches to a
+file, one row each.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ class Score:
     best: int
     """The class with the highest rate."""
     rate: float
+    model: tuple[str, ...]
+    """Tells the searches apart that were on the same clean model, by the same defense."""
 
     @property
     def label(self) -> str:
@@ -66,7 +70,8 @@ def main(arguments: Sequence[str]) -> int:
     clean = [score for score in scores if score.target is None]
     if not attacked or not clean:
         print(
-            f"calibrate: {len(attacked)} backdoored and {len(clean)} clean models searched with "
+            f"calibrate: {len(attacked)} backdoored and {len(_one_a_model(clean))} clean models "
+            "searched with "
             "mesa.target=detect; both kinds are needed",
             file=sys.stderr,
         )
@@ -79,6 +84,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def report(attacked: list[Score], clean: list[Score]) -> list[str]:
     """Return the lines: every score, what each threshold would do, the middle of the gap."""
+    clean = _one_a_model(clean)
     lines = [
         f"{score.rate:.3f}  {'right' if score.right else 'wrong':5}  {score.label}"
         for score in sorted([*attacked, *clean], key=lambda one: one.rate)
@@ -95,6 +101,14 @@ def report(attacked: list[Score], clean: list[Score]) -> list[str]:
     return [*lines, "", middle if high > low else f"no gap: {gap}"]
 
 
+def _one_a_model(scores: Sequence[Score]) -> list[Score]:
+    """Return the search with the highest rate of each clean model."""
+    highest: dict[tuple[str, ...], Score] = {}
+    for score in sorted(scores, key=lambda one: one.rate):
+        highest[score.model] = score
+    return list(highest.values())
+
+
 def _scores(folder: Path) -> list[Score]:
     with Store.open(folder, write=False) as store:
         return [score for trial in store.trials() if (score := _score(trial))]
@@ -109,12 +123,16 @@ def _score(trial: TrialRecord) -> Score | None:
     if not rates:
         return None
     best = max(rates, key=lambda number: rates[number])
-    model = (trial.dataset, trial.setting, trial.defense, trial.attack, trial.trigger, trial.seed)
-    return Score(*model, trial.target if trial.backdoored else None, best, rates[best])
+    about = (trial.dataset, trial.setting, trial.defense, trial.attack, trial.trigger, trial.seed)
+    target = trial.target if trial.backdoored else None
+    model = (trial.group, trial.variant_id, str(trial.seed))
+    return Score(*about, target, best, rates[best], model)
 
 
 def _write(file: Path, scores: Sequence[Score]) -> None:
     rows = [asdict(score) for score in scores]
+    for row in rows:
+        del row["model"]
     with file.open("w", newline="", encoding="utf-8") as out:
         writer = csv.DictWriter(out, rows[0].keys(), lineterminator="\n")
         writer.writeheader()
