@@ -149,6 +149,7 @@ def test_how_it_was_made_is_told(page):
     for told in ("0123456789abcdef0123", command, "bench report -o", "3.11.7", "run 1"):
         assert told in words, told
     assert "/home/me" not in words
+    assert "options set by hand for one defense and files of your own" in words
 
 
 @pytest.mark.parametrize(
