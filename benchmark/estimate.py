@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from benchmark.jobs import TrialJob
-from benchmark.plan import Planned
+from benchmark.plan import Plan, Planned
 from benchmark.preset import Estimate
 from benchmark.store import Store
 
 START_S = 3.0
 """Starting a process and importing torch, which every job pays; roughly."""
+
+_COUNTED = ("attack.triggers",)
+"""Settings that decide how many jobs there are, which an estimate knows."""
 
 
 @dataclass
@@ -65,6 +68,33 @@ class Clock:
 def kind_of(planned: Planned) -> str:
     """Return what jobs have in common that take about as long."""
     return f"{planned.job.kind} {planned.facts.get('variant_id', '')}"
+
+
+def left_out(plan: Plan, clock: Clock, jobs: Iterable[Planned]) -> str:
+    """Return in brackets what the estimate of `jobs` does not know of; empty if nothing.
+
+    The preset's figures are fixed: they know its own settings, and two CPU cores.
+    """
+    if all(kind_of(planned) in clock.seen for planned in jobs):
+        return ""
+    unknown = list(_unknown(plan))
+    if not unknown and plan.machine.device == "cpu":
+        return ""
+    besides = f", without your {' and '.join(unknown)}" if unknown else ""
+    return f" (the preset's own figures, for two CPU cores{besides})"
+
+
+def _unknown(plan: Plan) -> Iterator[str]:
+    """Yield the options of a command that change how long a job takes."""
+    config = plan.config
+    if any(key not in _COUNTED for key in config.request.sets):
+        yield "--set"
+    if config.model.spec.name != config.preset.model:
+        yield "--model"
+    if config.dataset.spec.name != config.preset.dataset:
+        yield "--dataset"
+    if config.request.attack_files:
+        yield "--attack-file"
 
 
 def in_words(seconds: float) -> str:

@@ -9,7 +9,7 @@ import pytest
 from benchmark.config import Request, resolve
 from benchmark.data import PreparedDataset
 from benchmark.errors import UserError
-from benchmark.estimate import Clock, in_words
+from benchmark.estimate import Clock, in_words, left_out
 from benchmark.identity import canonical, derive_seed, identity
 from benchmark.jobs import BaseJob, TrialJob, VictimJob, parse_job
 from benchmark.plan import Machine, Plan, Planned, make_plan
@@ -326,6 +326,23 @@ def test_the_time_is_estimated_from_the_preset_and_then_from_what_was_seen():
     clock.note(shake, 70)
     assert clock.expect(shake) == 60
     assert clock.total(jobs, workers=1) == 100 + 2 * 30 + 6 * 10 + 2 * 60
+
+
+def test_an_estimate_says_what_the_presets_figures_do_not_know():
+    own = {"dataset": "digits", "model": "small-resnet", "files": (), "defenses": ("fine_tuning",)}
+    for made, says in (
+        (plan(fixed=("attack.triggers=0",), **own), ""),
+        (plan(fixed=(), machine=replace(MACHINE, device="cuda"), **own), "for two CPU cores)"),
+        (plan(fixed=("base.epochs=9",), **own), "two CPU cores, without your --set)"),
+        (plan(fixed=()), "two CPU cores, without your --model and --dataset)"),
+    ):
+        said = left_out(made, Clock(ESTIMATE), made.jobs)
+        assert said.endswith(says)
+        assert bool(said) == bool(says)
+    clock = Clock(ESTIMATE)
+    for one in made.jobs:
+        clock.note(one, 10)
+    assert left_out(made, clock, made.jobs) == ""
 
 
 @pytest.mark.parametrize(
