@@ -141,11 +141,13 @@ def run_missing(
     observers: Sequence[Observer] = (),
 ) -> int:
     """Run what is missing; returns the exit status."""
+    _agree_on_min_asr(plan, store, messages)
     needed = missing_jobs(plan, store, options.rerun)
     jobs = [planned for planned in plan.jobs if planned.job.id in needed]
     if not jobs:
-        messages.print(f"all {len(plan.trials)} trials are there already", highlight=False)
-        return 1 if _stored_failures(plan, store) else 0
+        failed = _stored_failures(plan, store)
+        _say(messages, f"all {len(plan.trials)} trials are there already{_of_which(failed)}")
+        return 1 if failed else 0
     clock = Clock.of_store(plan.config.preset.estimate, store, plan.jobs)
     display_type = BarDisplay if messages.is_terminal and not messages.is_dumb_terminal else None
     display: Shown = (display_type or PlainDisplay)(messages, jobs, clock, plan.machine.workers)
@@ -171,12 +173,29 @@ def run_missing(
             display.__exit__()
             _say(messages, _interrupted(runner.tally))
             return 130
-    _say(messages, _finished(tally))
-    return 1 if tally.failed else 0
+    failed = _stored_failures(plan, store)
+    _say(messages, _finished(tally) + _of_which(failed - tally.failed))
+    return 1 if failed else 0
 
 
-def _stored_failures(plan: Plan, store: Store) -> bool:
-    return "failed" in store.statuses(trial.job.id for trial in plan.trials).values()
+def _agree_on_min_asr(plan: Plan, store: Store, messages: Console) -> None:
+    """Let this run's `run.min_asr` hold for all trials of its leaderboards, and say so."""
+    facts = [trial.facts for trial in plan.trials if trial.facts["min_asr"] is not None]
+    changed = store.agree_on_min_asr({one["group"]: one["min_asr"] for one in facts})
+    if changed:
+        least = plan.config.run.min_asr
+        _say(messages, f"run.min_asr = {least:g} now holds for {changed} trials that had another")
+
+
+def _stored_failures(plan: Plan, store: Store) -> int:
+    """Return how many trials of the plan have failed, in this run or, not run again, before."""
+    statuses = store.statuses(trial.job.id for trial in plan.trials)
+    return sum(status == "failed" for status in statuses.values())
+
+
+def _of_which(failed: int) -> str:
+    """Say that of the trials that were there already some failed; empty for none."""
+    return f", {failed} of which failed (--rerun failed runs them again)" if failed else ""
 
 
 @contextmanager

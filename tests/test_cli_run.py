@@ -296,6 +296,22 @@ def test_an_attack_that_did_not_take_is_named_and_not_defended(tiny_run, tmp_pat
     assert re.search(r"^3 will be skipped: the attack did not take: ASR 0\.", planned.stdout, re.M)
     assert "to do: 0 base models, 0 attacks, 0 trials" in planned.stdout
 
+    # The threshold of the latest run is that of all trials of its leaderboard, old and new.
+    done = command(*arguments, "--set", "run.min_asr=0")
+    assert done.returncode == 0, done.stderr
+    assert "run.min_asr = 0 now holds for 1 trials that had another" in done.stderr
+    board = json.loads(command("leaderboard", "--out", out, "--format", "json").stdout)
+    rows = [row for row in board if row["group"] == rows[0]["group"]]
+    assert {row["defense"]: row["averaged"] for row in rows} == dict.fromkeys(DEFENSES, 1)
+    assert not any(row["attack_failed"] or row["incomplete"] for row in rows)
+    # Boards of other settings have thresholds of their own.
+    assert {trial["min_asr"] for trial in trials(out).values()} == {0, 0.9}
+    done = command(*arguments)
+    assert "run.min_asr = 0.9 now holds for 4 trials that had another" in done.stderr
+    board = json.loads(command("leaderboard", "--out", out, "--format", "json").stdout)
+    rows = [row for row in board if row["group"] == rows[0]["group"]]
+    assert [(row["averaged"], len(row["attack_failed"])) for row in rows] == [(0, 1)] * 4
+
 
 def test_a_dry_run_tells_what_a_run_would_do_and_writes_nothing(tiny_run):
     before, command = snapshot(tiny_run.out), tiny_run.command

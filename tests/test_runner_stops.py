@@ -312,7 +312,11 @@ def test_failed_trials_are_run_again_unless_never(tiny_run, tmp_path):
     mended.touch()
     never = command(*command.tiny(out, *asked, "--rerun", "never", **sets))
     assert never.returncode == 1
-    assert never.stderr.startswith("all 4 trials are there already")
+    assert never.stderr.startswith("all 4 trials are there already, 1 of which failed")
+    # As when the first run was stopped before its other trials.
+    more = command(*command.tiny(out, *asked, "--defense", "rattle", "--rerun", "never", **sets))
+    assert "1 trials done, 4 there already, 1 of which failed" in more.stderr
+    assert more.returncode == 1
     again = command(*command.tiny(out, *asked, **sets))
     assert again.returncode == 0
     assert "1 trials done, 3 there already" in again.stderr

@@ -122,7 +122,8 @@ def paired(ours: pd.DataFrame, theirs: pd.DataFrame, figure: str) -> Difference:
     a, b = both.to_numpy(dtype=np.float64).T
     of_model = ours["of_model"].loc[both.index].to_numpy()
     drawn = pd.Series(a - b).groupby(of_model, sort=True).agg(["sum", "count"])
-    (interval,) = intervals([tuple(drawn.to_numpy(dtype=np.float64).T)])
+    sums, counts = drawn.to_numpy(dtype=np.float64).T
+    (interval,) = intervals([(sums, counts)])
     low, high = interval or (None, None)
     return Difference(figure, len(a), _mean(a), _mean(b), _mean(a - b), low, high)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
@@ -117,6 +118,37 @@ class Store:
         with explained(self.file), transaction(self._connection):
             for record in records:
                 self._replace(MODEL if isinstance(record, ModelRecord) else TRIAL, record)
+
+    def agree_on_min_asr(self, thresholds: Mapping[str, float]) -> int:
+        """Give the stored trials of each leaderboard (its `group`) one threshold, all or none.
+
+        Returns how many had another one. It decides no number of a trial and is in no identity,
+        only whether the trial counts; but a board on which it differs from trial to trial would
+        average over victims that it calls not backdoored elsewhere. The latest run's holds.
+        """
+        self._check_writable()
+        with explained(self.file), transaction(self._connection):
+            other = self._with_other_min_asr(thresholds)
+            for start in range(0, len(other), rows.CHUNK):
+                chunk = rows.several(self._connection, TRIAL, other[start : start + rows.CHUNK])
+                for record in cast("list[TrialRecord]", chunk):
+                    self._replace(TRIAL, replace(record, min_asr=thresholds[record.group]))
+        return len(other)
+
+    def _with_other_min_asr(self, thresholds: Mapping[str, float]) -> list[str]:
+        """Return the trials on attacked models of these groups that hold another threshold."""
+        shared = rows.shared(self._connection, TRIAL)
+        wanted = {
+            name: thresholds[fields["group"]]
+            for name, fields in shared.items()
+            if fields["group"] in thresholds
+        }
+        at, of = TRIAL.columns.index("min_asr"), TRIAL.columns.index("shared")
+        return [
+            row[0]
+            for row in rows.audited(self._connection, TRIAL)
+            if row[at] is not None and row[at] != wanted.get(row[of], row[at])
+        ]
 
     def model(self, identity: str) -> ModelRecord | None:
         """Return the model of that identity, if it is stored."""
