@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from benchmark.errors import UserError
 from benchmark.jobs import Component
 from benchmark.loading.faults import blamed
 from benchmark.loading.origin import Kind, Registered
@@ -218,6 +219,8 @@ class _Maker:
         for name in asked:
             yield self.component("attack", name)
         if files:
+            if not asked:
+                self._refuse_attack_sets()
             found = self.plugins.get("attack", IMPORTED)
             yield Chosen("attack", found, _options(found, "attack", [{"files": files}]))
         if self.request.clean_models and CONTROL not in asked:
@@ -226,6 +229,18 @@ class _Maker:
             given = layer({**self.preset.settings, **self.request.sets}, "attack")
             told = {key: given[key] for key in ("target",) if key in given}
             yield Chosen("attack", found, _options(found, "attack", [told]))
+
+    def _refuse_attack_sets(self) -> None:
+        """Raise `UserError` for a `--set attack.` that nothing reads: all attacks are files."""
+        for key in layer(self.request.sets, "attack"):
+            if key == "target" and self.request.clean_models:
+                continue  # what defenses are told of the clean models
+            if key == "target":
+                raise UserError("--set attack.target: the attack file says that (target = …)")
+            raise UserError(
+                f"--set attack.{key}: models of --attack-file are not attacked here",
+                "add --attack NAME to attack others as well",
+            )
 
     def defense(self, name: str) -> Chosen:
         """Return a defense: the shared retraining settings, then its own.

@@ -260,6 +260,28 @@ def test_what_is_wrong_with_a_file_is_one_line(
     assert not (tmp_path / "out" / "results.sqlite").exists()
 
 
+@pytest.mark.parametrize(
+    ("setting", "more", "line"),
+    [
+        ("target=2", [], "--set attack.target: the attack file says that (target = …)"),
+        ("triggers=0", [], "--set attack.triggers: models of --attack-file are not attacked here"),
+        ("nonsense=1", [], "--set attack.nonsense: models of --attack-file are not attacked"),
+        ("target=2", ["--clean-models"], ""),
+        ("target=2", ["--attack", "bw3x3"], ""),
+        ("nonsense=1", ["--attack", "bw3x3"], "unknown option 'attack.nonsense'"),
+    ],
+)
+def test_a_setting_that_no_attack_reads_is_one_line(
+    tmp_path: Path, network, bench, setting: str, more: list[str], line: str
+) -> None:
+    torch.save(network, tmp_path / "victim.pt")
+    words = ["--plugin", TINY_CASE, "--dataset", "tiny", "--model", "one-conv", "--device", "cpu"]
+    asked = ["--attack-file", described(tmp_path, "victim.pt"), "--set", f"attack.{setting}"]
+    status, said = bench("run", *words, *asked, *more, "--out", tmp_path / "out", "--dry-run")
+    assert (status, line in said) == (2 if line else 0, True), said
+    assert not line or said.count("\n") == 1
+
+
 def test_the_usual_names_of_a_resnet_are_understood(tmp_path: Path) -> None:
     stages = [(8, 2, 1), (16, 2, 2), (32, 2, 2), (64, 2, 2)]
     theirs, ours = (ResNet(8, stages, 10) for _ in range(2))
