@@ -217,3 +217,26 @@ def test_latex_has_balanced_tables(frame):
 def test_an_unknown_format_is_named(frame):
     with pytest.raises(UserError, match=r"unknown format 'jsn' .did you mean json"):
         render(frame, "jsn")
+
+
+def test_a_board_of_several_runs_is_headed_by_what_is_true_of_all_of_them(tmp_path):
+    """The first trial's setting may be `attack.triggers=0`, on a board of two triggers."""
+    runs = [
+        ("quick, attack.triggers=0, base.epochs=9", "0", 0),
+        ("quick, base.epochs=9, attack.triggers=170, dataset.title=my, own", "170", 2),
+        ("quick, base.epochs=9, attack.target=random", "13", 1),
+    ]
+    made = [
+        trial(at, "mesa", 0.1, setting=setting, trigger=trigger, seed=seed, trial=trigger)
+        for at, (setting, trigger, seed) in enumerate(runs)
+    ]
+    frame = frame_of(tmp_path, made)
+    head = "digits · small · bw3x3 · quick, base.epochs=9 · 3 triggers, seeds 0 to 2"
+    assert head in render(frame, "markdown")
+    assert head.replace("·", r"$\cdot$") in render(frame, "latex")
+    [row] = json.loads(render(frame, "json"))
+    assert row["setting"] == "quick, base.epochs=9"
+    assert (row["triggers"], row["seeds"]) == (["0", "13", "170"], [0, 1, 2])
+    [alone] = json.loads(render(frame[frame["seed"] == 2], "json"))
+    assert alone["setting"] == "quick, base.epochs=9, dataset.title=my, own"
+    assert "own · trigger 170, seed 2" in render(frame[frame["seed"] == 2], "markdown")

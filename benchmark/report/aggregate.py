@@ -11,6 +11,7 @@ import pandas as pd
 
 from benchmark.report.bootstrap import Clusters, intervals
 from benchmark.report.rows import Row, Untaken
+from benchmark.report.setting import board_setting
 
 STAYED = 0.10
 """ASR above which a backdoor is said to have stayed; a fraction."""
@@ -81,6 +82,11 @@ def with_models(frame: pd.DataFrame) -> pd.DataFrame:
 def _counts(frame: pd.DataFrame, averaged: pd.DataFrame) -> list[Fields]:
     by_row = frame.groupby("row", sort=True)
     shared = by_row[list(_SHARED)].first().to_dict("records")
+    settings = {
+        group: board_setting(texts)
+        for group, texts in frame.groupby("group")["setting"].unique().items()
+    }
+    triggers, seeds = _different(frame, "trigger"), _different(frame, "seed")
     trials = by_row.size()
     failed = (frame["status"] == "failed").groupby(frame["row"]).sum()
     repeats = by_row["repeats"].max()
@@ -91,6 +97,9 @@ def _counts(frame: pd.DataFrame, averaged: pd.DataFrame) -> list[Fields]:
     return [
         {
             **{str(name): value for name, value in fields.items()},
+            "setting": settings[fields["group"]],
+            "triggers": triggers[at],
+            "seeds": seeds[at],
             "ranked": fields["role"] == "ranked",
             "trials": int(trials[at]),
             "failed": int(failed[at]),
@@ -102,6 +111,14 @@ def _counts(frame: pd.DataFrame, averaged: pd.DataFrame) -> list[Fields]:
         }
         for at, fields in enumerate(shared)
     ]
+
+
+def _different(frame: pd.DataFrame, column: str) -> dict[int, tuple[Any, ...]]:
+    """Return each row's different values of a column, sorted, as plain data."""
+    pairs = frame[["row", column]].drop_duplicates().sort_values(["row", column])
+    return {
+        _index(at): tuple(values.tolist()) for at, values in pairs.groupby("row", sort=True)[column]
+    }
 
 
 def _figures(averaged: pd.DataFrame) -> dict[int, Fields]:

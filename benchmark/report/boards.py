@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from benchmark.report.rows import Row
+from benchmark.report.setting import numbers_in_words
 
 _LETTERS = {
     "weights": "W",
@@ -26,10 +27,23 @@ class Board:
 
     @property
     def title(self) -> str:
+        """Its name, and the triggers and seeds of its trials."""
+        return f"{self.name} · {self.over}"
+
+    @property
+    def name(self) -> str:
         """Data set, model, attack grid and setting."""
         row = self.rows[0]
-        named = f"{row.dataset} · {row.model} · {row.attack}"
-        return f"{named} · {row.setting}" if row.setting else named
+        return " · ".join(filter(None, (row.dataset, row.model, row.attack, row.setting)))
+
+    @property
+    def over(self) -> str:
+        """The triggers and seeds of its trials, such as `8 triggers, seeds 0 to 7`."""
+        triggers = sorted({name for row in self.rows for name in row.triggers})
+        seeds = sorted({number for row in self.rows for number in row.seeds})
+        one = f"trigger {triggers[0]}" if triggers else ""
+        which = f"{len(triggers)} triggers" if len(triggers) > 1 else one
+        return f"{which}, seed{'s' if len(seeds) > 1 else ''} {numbers_in_words(seeds)}"
 
     @property
     def sections(self) -> list[list[Row]]:

@@ -41,7 +41,7 @@ def comparison_view(comparison: Comparison, console: Console) -> RenderableType:
     lines = [_named("A", comparison.a), _named("B", comparison.b), _counted(comparison)]
     about = [Padding(plain_text(line, console), (0, 0, 0, 1)) for line in lines]
     notes = [Padding(plain_text(note, console), (0, 0, 0, 1)) for note in _notes(comparison)]
-    title = plain_text(Board((comparison.a,)).title, console, "bold")
+    title = plain_text(Board((comparison.a, comparison.b)).title, console, "bold")
     return Group(title, *about, table, *notes)
 
 

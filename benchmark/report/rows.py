@@ -29,6 +29,7 @@ class Row:
     model: str
     attack: str
     setting: str
+    """Preset and options that all trials of the leaderboard share, without what only chose them."""
     group: str
     """Hash of what the rows of one leaderboard share."""
     defense: str
@@ -40,6 +41,10 @@ class Row:
     knowledge: tuple[str, ...]
     ranked: bool
     """Whether the role competes; floor, controls and oracles do not."""
+    triggers: tuple[str, ...]
+    """Names of the triggers of its trials."""
+    seeds: tuple[int, ...]
+    """Numbers of the seeds of its trials."""
     trials: int
     """Stored trials: the averaged, the failed, and those whose attack did not take."""
     failed: int

@@ -57,6 +57,6 @@ def _only(rows: Sequence[Row], group: str, name: str) -> Row:
     found = [row for row in rows if row.group == group]
     if len(found) == 1:
         return found[0]
-    where = Board((found[0],)).title
+    where = Board(tuple(found)).name
     choices = " or ".join(f"{_names(row)[2]!r} ({row.variant_id[:_SHOWN]})" for row in found)
     raise UserError(f"{name!r} names {len(found)} rows of {where}", f"say {choices}")

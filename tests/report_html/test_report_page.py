@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import shlex
 import shutil
 from html.parser import HTMLParser
 
@@ -164,8 +165,20 @@ def test_how_it_was_made_is_told(page):
 def test_the_command_plans_the_seeds_that_are_there(results, seeds, asks):
     with Store.open(results, write=False) as store:
         board = read_contents(store).boards[0]
-    said = command_of(board, seeds)
+    said = command_of(board, seeds, ["quick"])
     assert said.partition(" --attack bw3x3")[2].partition("--defense")[0].strip() == asks
+
+
+def test_the_command_of_several_runs_plans_the_triggers_of_all(results):
+    with Store.open(results, write=False) as store:
+        board = read_contents(store).boards[0]
+    settings = ["quick, attack.epochs=2, attack.triggers=0", "quick, attack.epochs=2"]
+    said = command_of(board, [0], settings)
+    names = ",".join(sorted({name for row in board.rows for name in row.triggers}))
+    asked = ["--set", "attack.epochs=2", "--set", f"attack.triggers={names}"]
+    assert shlex.split(said)[-4:] == asked
+    same = command_of(board, [0], settings[:1])
+    assert same.endswith("--set attack.epochs=2 --set attack.triggers=0")
 
 
 def test_the_same_results_make_the_same_page(make_page, results, cache, report):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,10 +14,10 @@ from benchmark.records import TrialRecord
 from benchmark.report.boards import Board
 from benchmark.report.escape import printable
 from benchmark.report.html.contents import Contents
+from benchmark.report.setting import chosen_triggers, parts_of
 from benchmark.report.trial_view import leaves
 
 Pairs = list[tuple[str, str]]
-_SETTING = re.compile(r", (?=[a-z_]+\.[\w.]+=)")
 _HARDWARE = ("device", "gpu", "processor", "cores", "threads", "memory_mib", "system")
 
 
@@ -62,18 +61,24 @@ def board_facts(contents: Contents, board: Board) -> Pairs:
         ("data fingerprint", ", ".join(sorted(prints - {""})) or "not stored"),
         ("seeds", ", ".join(map(str, seeds))),
         ("victims", str(len({trial.victim for trial in trials}))),
-        ("command", command_of(board, seeds)),
+        ("command", command_of(board, seeds, {trial.setting for trial in trials})),
     ]
 
 
-def command_of(board: Board, seeds: Sequence[int]) -> str:
+def command_of(board: Board, seeds: Sequence[int], settings: Collection[str]) -> str:
     """Return a command for the victims of `board`, which has these seeds, sorted.
 
-    Its defenses are planned with their defaults, whatever was set for each.
+    `settings` are those of its trials. Its defenses are planned with their defaults, whatever was
+    set for each.
     """
     first = board.rows[0]
-    preset, *sets = _SETTING.split(first.setting)
-    words = ["bench", "run", "--preset", preset or "quick", "--dataset", first.dataset]
+    parts = parts_of(sorted(settings))
+    sets = [part for part in parts if "=" in part]
+    preset = next((part for part in parts if "=" not in part), "quick")
+    if chosen_triggers(settings) and not chosen_triggers(parts):
+        names = sorted({name for row in board.rows for name in row.triggers})
+        sets.append(f"attack.triggers={','.join(names)}")
+    words = ["bench", "run", "--preset", preset, "--dataset", first.dataset]
     words += ["--model", first.model, "--attack", first.attack]
     start, count = seeds[0], seeds[-1] - seeds[0] + 1
     words += ["--first-seed", str(start)] if start else []
