@@ -15,6 +15,7 @@ from benchmark.errors import JobFault
 from benchmark.handing_out import fill_inbox
 from benchmark.jobs import Cost, Job, Report, parse_job
 from benchmark.records import EXAMPLES
+from benchmark.removal import remove_folder
 from benchmark.sandbox.child import die_with, end_family
 from benchmark.sandbox.files import JobFolder, Result
 from benchmark.sandbox.launch import Exit, Limits, launch
@@ -49,16 +50,14 @@ def perform(text: str, progress: str) -> str:
     """
     job = parse_job(text)
     link = Path(progress)
-    with tempfile.TemporaryDirectory(
-        prefix="job-", dir=link.parent, ignore_cleanup_errors=True
-    ) as root:
-        folder = JobFolder(Path(root))
+    folder = JobFolder(Path(tempfile.mkdtemp(prefix="job-", dir=link.parent)))
+    try:
         folder.create()
         link.write_text(str(folder.progress), encoding="utf-8")
-        try:
-            report = _carry_out(job, folder)
-        finally:
-            link.unlink(missing_ok=True)
+        report = _carry_out(job, folder)
+    finally:
+        link.unlink(missing_ok=True)
+        remove_folder(folder.root)
     return report.model_dump_json()
 
 

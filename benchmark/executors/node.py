@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from benchmark.executors.parcel import Answer, Parcel, moved, named_files
 from benchmark.executors.supplies import Given, Supplies
 from benchmark.executors.survey import other_versions
 from benchmark.jobs import BaseJob, Job, Report, TrialJob, parse_job
+from benchmark.removal import remove_folder
 from benchmark.store import ArtifactStore
 
 _WORK = "bench-node-"
@@ -102,7 +102,7 @@ def _work_folder(progress: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
 
 
 @contextlib.contextmanager

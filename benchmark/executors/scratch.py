@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
 import psutil
+
+from benchmark.removal import remove_folder
 
 _RANDOM = 8
 """Characters that `mkdtemp` adds to a name."""
@@ -29,4 +30,4 @@ def _sweep(place: Path, prefix: str) -> None:
     for left in place.glob(f"{prefix}*"):
         number = left.name.removeprefix(prefix).partition("-")[0]
         if number.isdigit() and not psutil.pid_exists(int(number)):
-            shutil.rmtree(left, ignore_errors=True)
+            remove_folder(left)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -9,7 +10,6 @@ import os
 import socket
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,9 @@ class WriterLock:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The one who wrote this is dead or done: nobody else can have got here.
-            work_folder.remove(_said(os.pread(self._descriptor, _MOST, 0)).get("work"))
+            left = _said(os.pread(self._descriptor, _MOST, 0)).get("work")
+            with contextlib.suppress(Exception):  # what a run left must not keep out all others
+                work_folder.remove(left)
             self._sign()
         except OSError as error:
             text = os.pread(self._descriptor, _MOST, 0)
@@ -49,7 +51,7 @@ class WriterLock:
             raise _refusal(error, out, text) from error
         _live.add(self)
 
-    @contextmanager
+    @contextlib.contextmanager
     def work_folder(self) -> Iterator[Path]:
         """Make a temporary folder for the block; after a kill, the next holder removes it."""
         path = work_folder.new_path()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import secrets
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from benchmark.removal import remove_folder
 
 _NAME = re.compile(r"bench-run-[0-9a-f]{16}")
 
@@ -23,4 +24,4 @@ def remove(noted: Any) -> None:
     The note may be damaged, but hardly into the name of another run's folder: 64 bits are random.
     """
     if isinstance(noted, str) and "\0" not in noted and _NAME.fullmatch(Path(noted).name):
-        shutil.rmtree(noted, ignore_errors=True)
+        remove_folder(noted)
