@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import select
 import shutil
 import signal
 import sys
@@ -13,11 +14,15 @@ import psutil
 import pytest
 
 from benchmark.errors import JobFault
-from benchmark.sandbox.keeper import forget_nursery
+from benchmark.sandbox.keeper import forget_nursery, nursery
+from benchmark.sandbox.memory import unnamed_memory
 from benchmark.sandbox.trusted import carry_out_step
 from benchmark.store import Store
 
 BAD = Path(__file__).parent / "plugin_files" / "bad_metrics.py"
+linux = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="elsewhere nothing is copied"
+)
 
 # Steps by themselves; any function from text to text is one. A shell's parent is the copy.
 
@@ -68,7 +73,7 @@ print(len(set(sys.modules) - loaded))
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere nothing is copied")
+@linux
 def test_a_copy_of_the_nursery_has_what_training_imports_and_none_of_its_places(python):
     threads = python("import torch, os; print(len(os.listdir('/proc/self/task')))").stdout.strip()
     assert int(python(TRAINING, threads).stdout) < 20
@@ -107,6 +112,32 @@ def test_a_step_is_carried_out_even_where_the_process_that_starts_them_was_kille
     os.kill(nursery, signal.SIGKILL)
     assert step("textwrap:dedent", "at home") == "at home"
     assert int(shell(step, parent)) != nursery
+
+
+@linux
+def test_the_end_of_a_copy_that_came_too_late_is_not_taken_for_the_next_one(step, tmp_path):
+    keeper = nursery(1, tmp_path)
+    with unnamed_memory() as question, unnamed_memory() as answer:
+        copy = keeper.start("textwrap:dedent", [question, answer, 2])
+        os.kill(keeper.pid, signal.SIGSTOP)  # a machine may be as slow
+        assert copy.wait(0.1) == -9
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(keeper.pid, signal.SIGCONT)
+    time.sleep(0.5)
+    assert step("textwrap:dedent", "the next one") == "the next one"
+    assert nursery(1, tmp_path) is not keeper
+
+
+@linux
+def test_a_status_is_not_taken_for_a_number_of_a_process(step, tmp_path):
+    keeper = nursery(1, tmp_path)
+    with unnamed_memory() as question, unnamed_memory() as answer:
+        first = keeper.start("textwrap:dedent", [question, answer, 2])
+        assert first.pid > 1
+        assert select.select([keeper._socket], [], [], 60)[0]  # its status, which nobody reads
+        with pytest.raises(JobFault, match="spoke of another one"):
+            keeper.start("textwrap:dedent", [question, answer, 2])
+    assert step("textwrap:dedent", "the next one") == "the next one"
 
 
 # Metrics that end what measures

@@ -10,6 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmark.errors import JobFault
+
+STARTED, ENDED = b"started", b"ended"
+"""Before the number of a copy, and before its exit status."""
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "PYTHONPATH")
 _WARM_UP_S = 300.0
 _LAST_WORD_S = 10.0
@@ -40,9 +44,15 @@ class Copy:
         return self._read(0.0)
 
     def wait(self, seconds: float | None = _LAST_WORD_S) -> int:
-        """Return the exit status of a copy that ends within the time; None: at any time."""
+        """Return the exit status of a copy that ends within the time; None: at any time.
+
+        One that does not takes its nursery along, whose next word would be of its end.
+        """
         status = self._read(seconds)
-        return -9 if status is None else status
+        if status is None:
+            self._status = status = -9
+            forget_nursery()
+        return status
 
     def lost(self) -> str:
         """Return why nothing is known of the copy's end; mostly empty."""
@@ -51,7 +61,7 @@ class Copy:
     def _read(self, seconds: float | None) -> int | None:
         if self._status is None:
             try:
-                self._status = self._nursery.read(seconds)
+                self._status = self._nursery.read(ENDED, seconds)
             except OSError:
                 self._status, self._lost = -9, "the process that starts plugins was killed"
                 forget_nursery()
@@ -83,13 +93,16 @@ class Nursery:
         Raises `OSError` if the nursery has died.
         """
         socket.send_fds(self._socket, [what.encode()], descriptors)
-        pid = self.read(_WARM_UP_S)
+        pid = self.read(STARTED, _WARM_UP_S)
         if pid is None:
             raise TimeoutError("the process that starts plugins does not answer")
         return Copy(self, pid)
 
-    def read(self, seconds: float | None) -> int | None:
-        """Return the next number, None if none comes; raises `OSError` if none ever will."""
+    def read(self, kind: bytes, seconds: float | None) -> int | None:
+        """Return the next number, None if none comes; raises `OSError` if none ever will.
+
+        A number of another kind is a `JobFault`: nothing is known of the copy that it was to be of.
+        """
         self._socket.settimeout(seconds)
         try:
             message = self._socket.recv(64)
@@ -97,7 +110,11 @@ class Nursery:
             return None
         if not message:
             raise ConnectionError("the process that starts plugins has ended")
-        return int(message)
+        found, _, number = message.partition(b" ")
+        if found != kind:
+            forget_nursery()
+            raise JobFault("the process that starts plugins spoke of another one")
+        return int(number)
 
     def close(self) -> None:
         """End the nursery and what it started."""

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from benchmark.sandbox.child import carry_out, die_with, end_family, end_with
+from benchmark.sandbox.keeper import ENDED, STARTED
 from benchmark.sandbox.seal import be_as_any_process, keep_from_siblings
 from benchmark.sandbox.trusted import answer_step, find_step
 from benchmark.sandbox.watch import adopt_orphans
@@ -77,7 +78,8 @@ def _import_what_copies_need() -> None:
 def _serve(control: socket.socket, descriptors: list[int], become: Callable[..., int]) -> None:
     """Start a copy that does `become` with the descriptors; tell its number, in the end its status.
 
-    The status is what `become` returns, unless the copy ends before.
+    The status is what `become` returns, unless the copy ends before. Each is told under its name:
+    whoever takes one for the other would watch, and kill, a process that is none of his.
     """
     pid = os.fork()
     if pid == 0:
@@ -85,14 +87,14 @@ def _serve(control: socket.socket, descriptors: list[int], become: Callable[...,
         _be(partial(become, *descriptors))
     for descriptor in descriptors:
         os.close(descriptor)
-    control.send(b"%d" % pid)
+    control.send(b"%s %d" % (STARTED, pid))
     with _end_of(pid) as end:
         watched: list[Any] = [control, *end]
         while True:
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 _reap()
-                control.send(b"%d" % os.waitstatus_to_exitcode(status))
+                control.send(b"%s %d" % (ENDED, os.waitstatus_to_exitcode(status)))
                 return
             if control in select.select(watched, [], [], _POLL_S)[0]:
                 end_family()  # nothing is sent while a copy runs: the worker is gone
