@@ -1,16 +1,18 @@
 """A sealed process, from inside: what it was granted works, and nothing else does."""
 
 import json
+import math
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from benchmark.sandbox.disk import LEAST, Disk, counted
 from benchmark.sandbox.files import read_back
 from benchmark.sandbox.seal import around, landlock_version
-from benchmark.sandbox.watch import occupied
 
 needs_landlock = pytest.mark.skipif(not landlock_version(), reason="the kernel has no Landlock")
 
@@ -172,4 +174,56 @@ def test_what_is_occupied_is_the_files_and_not_what_they_point_to(tmp_path):
     (tmp_path / "link").symlink_to(sys.executable)
     with (tmp_path / "holes").open("wb") as file:
         file.truncate(2**30)
-    assert 2**20 <= occupied(tmp_path) < 2**20 + 2**16
+    *_, found = counted(tmp_path)
+    assert 2**20 <= found < 2**20 + 2**16
+
+
+def test_what_holds_nothing_counts_too(tmp_path):
+    for number in range(100):
+        (tmp_path / f"folder {number}").mkdir()
+        (tmp_path / f"file {number}").touch()
+    *_, found = counted(tmp_path)
+    assert found >= 200 * LEAST
+
+
+def test_what_lies_too_deep_to_be_named_counts_as_more_than_any_limit(tmp_path):
+    name, here = "d" * 200, os.open(tmp_path, os.O_RDONLY)
+    for _ in range(25):
+        os.mkdir(name, dir_fd=here)
+        inner = os.open(name, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    *_, found = counted(tmp_path)
+    assert math.isinf(found)
+
+
+CLOSED = """
+import sys
+from pathlib import Path
+from benchmark.sandbox.disk import counted
+from benchmark.sandbox.seal import Reach, seal
+folder = Path(sys.argv[1])
+seal(Reach(listed=(str(folder / "open"),)))
+print(*(list(counted(folder / name))[-1:] for name in ("open", "closed")))
+"""
+
+
+@needs_landlock
+def test_a_folder_that_cannot_be_looked_into_counts_as_more_than_any_limit(tmp_path, python):
+    for name in ("open", "closed"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_bytes(b"x" * 4096)
+    assert python(CLOSED, str(tmp_path)).stdout.split() == ["[4096.0]", "[inf]"]
+
+
+def test_many_files_are_counted_a_little_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmark.sandbox.disk._PIECE_S", 0.0)
+    for number in range(50):
+        (tmp_path / str(number)).touch()
+    disk, seen = Disk(tmp_path), [0.0]
+    while seen[-1] < 50 * LEAST / 2**20:
+        disk.look()
+        seen.append(disk.mib)
+    steps = {round((after - before) * 2**20 / LEAST) for before, after in pairwise(seen)}
+    assert steps == {0, 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -30,9 +31,10 @@ class Limits:
         if self.memory_mib is not None and watch.current_mib > self.memory_mib:
             return f"out of memory: {watch.current_mib:.0f} MiB, the limit is {self.memory_mib}"
         if self.disk_mib is not None and watch.disk_mib > self.disk_mib:
-            return (
-                f"out of disk space: {watch.disk_mib:.0f} MiB written, the limit is {self.disk_mib}"
-            )
+            written = f"{watch.disk_mib:.0f} MiB written"
+            if math.isinf(watch.disk_mib):
+                written = "a folder that cannot be looked into"
+            return f"out of disk space: {written}, the limit is {self.disk_mib}"
         return ""
 
 

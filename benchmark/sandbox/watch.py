@@ -7,12 +7,12 @@ import ctypes
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import psutil
 
-_LOOK_AT_DISK_S = 0.25
+from benchmark.sandbox.disk import Disk
+
 _adopts = False
 
 
@@ -35,10 +35,15 @@ class Watch:
     """
 
     def __init__(self, pid: int, folder: Path, keeper: int = 0) -> None:
-        self.current_mib = self.peak_mib = self.disk_mib = 0.0
+        self.current_mib = self.peak_mib = 0.0
+        self._disk = Disk(folder)
         self._family: dict[int, psutil.Process] = {}
-        self._root, self._folder, self._keeper = pid, folder, keeper
-        self._next_disk = 0.0
+        self._root, self._keeper = pid, keeper
+
+    @property
+    def disk_mib(self) -> float:
+        """Return what was seen on the disk; infinity where something is closed to us."""
+        return self._disk.mib
 
     def look(self) -> None:
         """Measure the tree now; memory that processes share is counted in each."""
@@ -49,12 +54,7 @@ class Watch:
                 self._family[process.pid] = process
         self.current_mib = total / 2**20
         self.peak_mib = max(self.peak_mib, self.current_mib)
-        if time.monotonic() >= self._next_disk:
-            begun = time.monotonic()
-            self.disk_mib = occupied(self._folder) / 2**20
-            now = time.monotonic()
-            # Many files take long to look at: at most a tenth of the time goes into it.
-            self._next_disk = now + max(_LOOK_AT_DISK_S, 10 * (now - begun))
+        self._disk.look()
 
     def _tree(self) -> list[psutil.Process]:
         try:
@@ -83,20 +83,3 @@ class Watch:
             own = psutil.Process().children(recursive=True)
             return [process for process in own if process.pid != self._keeper]
         return []
-
-
-def occupied(folder: Path) -> int:
-    """Return the bytes that the files below a folder take on the disk; links are not followed."""
-    total, pending = 0, [str(folder)]
-    while pending:
-        try:
-            with os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-                    else:
-                        found = entry.stat(follow_symlinks=False)
-                        total += getattr(found, "st_blocks", -(-found.st_size // 512)) * 512
-        except OSError:
-            continue  # removed, or closed to us, while we look
-    return total
