@@ -18,6 +18,9 @@ from benchmark.plan import Planned
 from benchmark.report.escape import printable
 from benchmark.sandbox.files import read_back
 
+_MOST_STEPS = 10**9
+"""A bar's share of more digits than a float has cannot be computed."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -32,9 +35,14 @@ def read_step(progress: Path) -> Step:
     """Return a job's latest step; it is written by plugin code, so nothing of it is trusted."""
     try:
         data = json.loads(read_back(Path(progress.read_text("utf-8")), 10_000))
-        return Step(int(data["step"]), max(1, int(data["total"])), str(data["text"])[:40])
-    except (OSError, ValueError, KeyError, TypeError):
+        step, total = int(data["step"]), int(data["total"])
+        return Step(_within(0, step), _within(1, total), str(data["text"])[:40])
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
         return Step()
+
+
+def _within(least: int, value: int) -> int:
+    return min(max(least, value), _MOST_STEPS)
 
 
 def summary(planned: Planned, report: Report) -> str:

@@ -28,6 +28,8 @@ _LONGEST = 2000
 """Characters of a reason."""
 _MOST_BYTES = 64 * 2**20
 """Of any file that is read back and is not weights."""
+_PAST_INTEGERS = 2**63
+"""The results store has no room for it."""
 
 
 def read_back(path: Path, most: int = _MOST_BYTES) -> bytes:
@@ -99,12 +101,12 @@ class Result(BaseModel):
 
     models: tuple[str, ...] = Field(max_length=10_000)
     """SHA-256 of the file of each repaired model, as it was written."""
-    target: int | None
+    target: int | None = Field(gt=-_PAST_INTEGERS, lt=_PAST_INTEGERS)
     """The target class that was recovered."""
     seconds: float = Field(ge=0)
     device_memory_mib: float = Field(ge=0)
-    forward_images: int = Field(ge=0)
-    backward_images: int = Field(ge=0)
+    forward_images: int = Field(ge=0, lt=_PAST_INTEGERS)
+    backward_images: int = Field(ge=0, lt=_PAST_INTEGERS)
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,6 @@ class JobFolder:
         try:
             lines = read_back(self.outbox / "series.jsonl").decode("utf-8").splitlines()
             rows = [json.loads(line) for line in lines]
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return []
         return [row for row in rows if isinstance(row, dict)]

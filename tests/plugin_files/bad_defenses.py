@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
+import math
 import os
 import random
 import shutil
@@ -282,6 +284,52 @@ def forges_the_costs(view: View, run: Any) -> Any:
     os._exit(0)
 
 
+def forges(**told: Any) -> None:
+    """Change the result when it has been written."""
+    from benchmark.sandbox.files import JobFolder
+
+    write = JobFolder.write_result
+
+    def write_and_change(folder: Any, result: Any) -> None:
+        write(folder, result)
+        path = folder.outbox / "result.json"
+        path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | told), encoding="utf-8")
+
+    JobFolder.write_result = write_and_change
+
+
+@bad
+def counts_past_64_bits(view: View, run: Any) -> Any:
+    forges(forward_images=2**63)
+    return untouched(view)
+
+
+@bad
+def finds_a_target_past_64_bits(view: View, run: Any) -> Any:
+    forges(target=-(2**63) - 1)
+    return untouched(view)
+
+
+@bad
+def hides_what_it_writes(view: View, run: Any) -> Any:
+    """Write where the path is longer than a path can be."""
+    start = Path.cwd()
+    for _ in range(25):
+        Path("d" * 200).mkdir()
+        os.chdir("d" * 200)
+    for number in range(16):
+        Path(f"part-{number}").write_bytes(b"x" * 2**20)
+    os.chdir(start)
+    time.sleep(3600)
+
+
+@bad
+def makes_many_folders(view: View, run: Any) -> Any:
+    for number in range(200_000):
+        Path(str(number)).mkdir()
+    time.sleep(3600)
+
+
 @bad
 def removes_its_folder(view: View, run: Any) -> Any:
     shutil.rmtree(Path.cwd().parent)
@@ -351,6 +399,45 @@ def changes_the_defaults(view: View, run: Any) -> Any:
 
 
 @bad
+def says_that_it_never_ends(view: View, run: Any) -> Any:
+    run.progress(1, math.inf, "searching")
+    time.sleep(1)
+    return untouched(view)
+
+
+@bad
+def says_a_number_of_4000_digits(view: View, run: Any) -> Any:
+    run.progress(10**4000, 10**4001, "searching")
+    time.sleep(1)
+    return untouched(view)
+
+
+@bad
+def nests_what_it_says(view: View, run: Any) -> Any:
+    Path("../outbox/progress.json").write_text("[" * 9999, encoding="utf-8")
+    time.sleep(1)
+    return untouched(view)
+
+
+@bad
+def forges_the_seal(view: View, run: Any) -> Any:
+    with contextlib.suppress(PermissionError):
+        Path("../sealed.txt").write_text("landlock 99", encoding="utf-8")
+    return untouched(view)
+
+
+@bad
+def digs_deep(view: View, run: Any) -> Any:
+    """Nest folders deeper than Python's calls go."""
+    start = Path.cwd()
+    for _ in range(1500):
+        Path("d").mkdir()
+        os.chdir("d")
+    os.chdir(start)
+    return untouched(view)
+
+
+@bad
 def spoils_what_it_was_given(view: View, run: Any) -> Any:
     import copy
 
@@ -409,6 +496,11 @@ def works_with_others(view: View, run: Any) -> Any:
     done = subprocess.run([sys.executable, "-c", "print(6 * 7)"], capture_output=True, check=True)
     assert done.stdout.strip() == b"42"
     return untouched(view)
+
+
+@hookimpl
+def bench_trial_step(step: int, total: int) -> None:
+    """Be there: then a run reads what plugins say of their steps, on a terminal or not."""
 
 
 class Bad:
