@@ -68,8 +68,11 @@ def _readable(job: Job, folder: JobFolder) -> tuple[str, ...] | None:
             needed += [job.instance.model.path] if job.instance.model else []
         case BaseJob():
             needed.append(str(setup.dataset.folder))
-    needed += [sources(plugin.origin["path"]) for plugin in plugins if plugin.origin["path"]]
-    return readable((Path(setup.out), setup.dataset.folder, folder.root.parent), needed)
+    own: list[Path] = []
+    for origin in (plugin.origin for plugin in plugins if plugin.origin["path"]):
+        needed.append(origin["path"])
+        own += sources(Path(origin["path"]), is_package=origin["kind"] != "file")
+    return readable((Path(setup.out), setup.dataset.folder, folder.root.parent), own, needed)
 
 
 def _granted(job: TrialJob, artifacts: ArtifactStore, folder: JobFolder) -> dict[str, Any]:

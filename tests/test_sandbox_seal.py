@@ -12,6 +12,7 @@ import pytest
 
 from benchmark.sandbox.disk import LEAST, Disk, counted
 from benchmark.sandbox.files import read_back
+from benchmark.sandbox.reach import readable, sources
 from benchmark.sandbox.seal import around, landlock_version
 
 needs_landlock = pytest.mark.skipif(not landlock_version(), reason="the kernel has no Landlock")
@@ -136,6 +137,25 @@ def test_a_results_folder_in_the_sources_is_not_readable(tmp_path):
     )
     inside = [line for line in done.stdout.splitlines() if line.startswith(str(tmp_path))]
     assert inside == [str(source / "package")]
+
+
+def test_of_a_package_with_results_in_it_a_plugin_reads_the_rest(tmp_path):
+    """Somebody has `__init__.py` in the root of a project, and keeps everything below it."""
+    for name in ("__init__.py", "defense.py", "helper.py", "tools/more.py", "weights.bin"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for name in ("results/results.sqlite", "data/test.bin"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    (tmp_path / "tools" / "inner").mkdir()  # results that lie deeper
+    secret, module = [tmp_path / "results", tmp_path / "tools" / "inner"], tmp_path / "defense.py"
+    importable = ["__init__.py", "defense.py", "helper.py", "tools/more.py"]
+    for is_package, rest in ((False, []), (True, ["data", "weights.bin"])):
+        found = readable(secret, sources(module, is_package=is_package))
+        inside = [path for path in found if path.startswith(str(tmp_path))]
+        assert sorted(inside) == sorted(str(tmp_path / name) for name in importable + rest)
+    (tmp_path / "__init__.py").unlink()
+    assert sources(module, is_package=False) == []
 
 
 @pytest.mark.parametrize("kind", ["link", "hard link", "pipe", "folder", "long", "moved folder"])

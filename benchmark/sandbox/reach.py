@@ -20,12 +20,15 @@ _SITE = ("site-packages", "dist-packages")
 _SUFFIXES = tuple(importlib.machinery.all_suffixes())
 
 
-def readable(secret: Iterable[Path], extra: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return what every plugin may read, without what lies in a `secret` folder.
+def readable(
+    secret: Iterable[Path], own: Iterable[Path] = (), extra: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Return what a plugin may read, without what lies in a `secret` folder.
 
-    The `extra` ones are a person's wish and come as they are.
+    `own` is what belongs to it. The `extra` ones are a person's wish and come as they are.
     """
-    return (*around(_places(), secret), *(os.path.realpath(path) for path in extra))
+    places = around((*_places(), *own), secret)
+    return (*places, *(os.path.realpath(path) for path in extra))
 
 
 @lru_cache(maxsize=1)
@@ -43,10 +46,16 @@ def _places() -> tuple[Path, ...]:
     return tuple(places)
 
 
-def sources(module: str) -> str:
-    """Return the package of a plugin's module, or the module where it is in none."""
-    folder = Path(module).parent
-    return str(folder) if (folder / "__init__.py").exists() else module
+def sources(module: Path, *, is_package: bool) -> list[Path]:
+    """Return what lies beside a plugin's module: the rest of its package, if it is in one.
+
+    Of a file that a person named, only what Python can import: the folder may be a whole project's,
+    with results and data in it.
+    """
+    folder = module.parent
+    if not (folder / "__init__.py").exists():
+        return []
+    return [folder] if is_package else _importable(folder)
 
 
 def _editable() -> Iterator[str]:
