@@ -5,6 +5,7 @@ The driver alone writes the store; it never imports torch.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
@@ -111,7 +112,9 @@ class Runner:
         job = planned.job
         if model is not None:
             job = job.model_copy(update={"artifact": model.artifact})
-        progress = self.work / f"progress-{job.id}"
+        # Whoever knows a name sees whether the file is there, sealed or not, and a trial's identity
+        # is a hash of what everybody knows: it would tell trigger and target.
+        progress = self.work / f"progress-{secrets.token_hex(8)}"
         future = self.executor.submit(job.model_dump_json(), str(progress))
         self._running[future] = planned
         self.display.started(planned, progress)

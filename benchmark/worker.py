@@ -19,7 +19,7 @@ from benchmark.removal import remove_folder
 from benchmark.sandbox.child import die_with, end_family
 from benchmark.sandbox.files import JobFolder, Result
 from benchmark.sandbox.launch import Exit, Limits, launch
-from benchmark.sandbox.seal import keep_from_siblings
+from benchmark.sandbox.seal import keep_from_siblings, landlock_version
 from benchmark.sandbox.start import prepare
 from benchmark.sandbox.watch import adopt_orphans
 from benchmark.steps import device_name, measure
@@ -110,9 +110,12 @@ def _environment(job: Job, folder: JobFolder) -> dict[str, object]:
 
 def _sealed(job: Job, folder: JobFolder) -> dict[str, str]:
     """Return for the record what closed the plugin off, and how many folders were opened."""
-    by = folder.read_sealed()
+    if not job.setup.seal:
+        return {"sealed_by": "nothing: run.seal"}
+    # A plugin that nothing keeps from it could have written the note.
+    by = folder.read_sealed() if landlock_version() else ""
     if not by:
-        return {"sealed_by": "nothing: " + ("no Landlock here" if job.setup.seal else "run.seal")}
+        return {"sealed_by": "nothing: no Landlock here"}
     opened = len(job.setup.readable)
     return {"sealed_by": f"{by}, {opened} paths opened" if opened else by}
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from benchmark.store import Store
 FILES = Path(__file__).parent / "plugin_files"
 NAMES = [
     *("asks_politely", "reads_files", "searches_at_home", "spies_on_processes", "reaches_out"),
-    *("patches_the_scorer", "flatters_itself", "returns_a_wrapper", "remembers"),
+    *("asks_for_names", "patches_the_scorer", "flatters_itself", "returns_a_wrapper", "remembers"),
     "guesses_the_split",
 ]
 needs_landlock = pytest.mark.skipif(not landlock_version(), reason="the kernel has no Landlock")
@@ -28,7 +29,20 @@ needs_landlock = pytest.mark.skipif(not landlock_version(), reason="the kernel h
 @dataclass(frozen=True)
 class CheatRun:
     out: Path
+    cache: Path
     trials: dict[tuple[str, str], TrialRecord]
+
+    def command(self, tiny_run, names):
+        """Return the words of a run of these cheats, who are told where everything lies."""
+        temporary = tiny_run.command.temporary
+        places = {"results": self.out, "cache": self.cache, "temporary": temporary}
+        told = [f"{name}.{key}={path}" for name in names for key, path in places.items()]
+        plugin = self.out.parent / "cheats.py"
+        return [
+            *tiny_run.command.tiny(self.out, "--plugin", plugin, "--workers", 1),
+            *(word for name in names for word in ("--defense", name)),
+            *(word for text in told for word in ("--set", text)),
+        ]
 
     def got(self, name: str) -> dict[str, str]:
         """Return what a cheat attempted, and what it got."""
@@ -50,17 +64,15 @@ def cheat_run(tiny_run, tiny_data, tmp_path_factory):
 
 
 def _cheat_run(tiny_run, tiny_data, tmp_path_factory):
-    out = tiny_run.copy(tmp_path_factory.mktemp("cheats") / "secret-results")
-    places = {"results": out, "cache": tiny_data.folder, "temporary": tiny_run.command.temporary}
-    told = [f"{name}.{key}={path}" for name in NAMES for key, path in places.items()]
-    done = tiny_run.command(
-        *tiny_run.command.tiny(out, "--plugin", FILES / "cheats.py", "--workers", 1),
-        *(word for name in NAMES for word in ("--defense", name)),
-        *(word for text in told for word in ("--set", text)),
-    )
+    project = tmp_path_factory.mktemp("cheats")
+    shutil.copy(FILES / "cheats.py", project)
+    (project / "__init__.py").touch()  # what lies below it is not the plugin's for that
+    run = CheatRun(tiny_run.copy(project / "secret-results"), tiny_data.folder, {})
+    done = tiny_run.command(*run.command(tiny_run, NAMES))
     assert done.returncode == 0, done.stderr
-    with Store.open(out, write=False) as store:
-        yield CheatRun(out, {(one.defense, one.trigger): one for one in store.trials()})
+    with Store.open(run.out, write=False) as store:
+        run.trials.update({(one.defense, one.trigger): one for one in store.trials()})
+    yield run
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -77,12 +89,29 @@ def test_a_cheat_is_scored_as_the_backdoored_model_that_it_returned(cheat_run, n
 @needs_landlock
 def test_no_file_of_the_run_can_be_listed_read_or_changed(cheat_run, tiny_run):
     got = cheat_run.got("reads_files")
-    assert len(got) == 13
+    assert len(got) == 14
     # A link into another folder is refused as one to another disk is.
     assert got.pop("links the database") in ("refused: PermissionError", "refused: OSError")
     assert set(got.values()) == {"refused: PermissionError"}
     with Store.open(cheat_run.out, write=False) as store:
         assert len(list(store.trials())) == 2 * (len(NAMES) + 4)
+
+
+def test_no_file_is_called_after_a_trial_while_it_runs(cheat_run, tiny_run):
+    """The cheat is told all identities in a second run: they are those of the first."""
+    told = cheat_run.out.parent / "identities.txt"
+    told.write_text("\n".join(one.trial for one in cheat_run.trials.values()), encoding="utf-8")
+    done = tiny_run.command(
+        *cheat_run.command(tiny_run, ["asks_for_names"]),
+        *("--rerun", "always", "--set", f"run.readable={told}"),
+    )
+    assert done.returncode == 0, done.stderr
+    with Store.open(cheat_run.out, write=False) as store:
+        again = [one for one in store.trials() if one.defense == "asks_for_names"]
+    for trial in again:
+        rows = [row for row in trial.series if row["series"] == "names"]
+        assert trial.trial in {row["identity"] for row in rows}
+        assert {row["found"] for row in rows} == {""}
 
 
 def test_no_database_lies_where_one_would_look(cheat_run):
@@ -160,7 +189,7 @@ main()
 @needs_landlock
 def test_without_landlock_a_run_goes_on_and_says_so(tiny_run, tmp_path):
     out = tiny_run.copy(tmp_path / "results")
-    names = ["works_with_others", "kills_its_parent"]
+    names = ["works_with_others", "forges_the_seal", "kills_its_parent"]
     words = tiny_run.command.tiny(
         *(out, "--workers", 1, "--timeout", 60, "--plugin", FILES / "bad_defenses.py"),
         *(word for name in names for word in ("--defense", name)),
@@ -180,7 +209,8 @@ def test_without_landlock_a_run_goes_on_and_says_so(tiny_run, tmp_path):
     assert trials["kills_its_parent"].error == "the process that starts plugins was killed"
     honest = trials["works_with_others"]
     assert honest.status == "done", honest.error
-    assert honest.environment["sealed_by"] == "nothing: no Landlock here"
+    for trial in (honest, trials["forges_the_seal"]):
+        assert trial.environment["sealed_by"] == "nothing: no Landlock here"
     assert tiny_run.command.nothing_left()
 
 

@@ -73,7 +73,25 @@ def reads_files(view: View, run: Any, options: CheatOptions) -> Any:
     attempt(run, "links the database", lambda: os.link(results / "results.sqlite", "mine"))
     attempt(run, "writes a file", lambda: (results / "mine").write_text("x"))
     attempt(run, "writes beside", lambda: (own / "mine").write_text("x"))
+    attempt(run, "says how it is sealed", lambda: (own / "sealed.txt").write_text("not at all"))
     attempt(run, "changes its orders", lambda: (own / "inbox/request.json").write_text("x"))
+    return Outcome([view.model])
+
+
+@cheat
+def asks_for_names(view: View, run: Any, options: CheatOptions) -> Any:
+    """Ask, of all names that a trial could give a file, whether there is one: that is not refused.
+
+    A trial's identity is a hash of facts that its author knows but for trigger and target.
+    """
+    notes = Path(__file__).with_name("identities.txt")
+    identities = Path(notes).read_text("utf-8").split() if notes.exists() else []
+    results, own = Path(options.results), Path.cwd().parent
+    folders = (*own.parents, own, results, results / "artifacts", Path("/dev/shm"))
+    for identity in identities:
+        for name in (identity, identity[:8], f"progress-{identity}", f"job-{identity}"):
+            found = [str(folder / name) for folder in folders if os.path.lexists(folder / name)]
+            run.record("names", identity=identity, found=" ".join(found))
     return Outcome([view.model])
 
 
