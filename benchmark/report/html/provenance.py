@@ -76,8 +76,8 @@ def command_of(board: Board, seeds: Sequence[int], settings: Collection[str]) ->
     sets = [part for part in parts if "=" in part]
     preset = next((part for part in parts if "=" not in part), "quick")
     if chosen_triggers(settings) and not chosen_triggers(parts):
-        names = sorted({name for row in board.rows for name in row.triggers})
-        sets.append(f"attack.triggers={','.join(names)}")
+        triggers = sorted({name for row in board.rows for name in row.triggers})
+        sets.append(f"attack.triggers={','.join(triggers)}")
     words = ["bench", "run", "--preset", preset, "--dataset", first.dataset]
     words += ["--model", first.model, "--attack", first.attack]
     start, count = seeds[0], seeds[-1] - seeds[0] + 1
