@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmark.environment import software
+from benchmark.errors import UserError
 from benchmark.jobs import BaseJob, Report, TrialJob, refuse_changed_files
 from benchmark.plan import Planned, trial_record
 from benchmark.records import ModelRecord
@@ -22,6 +24,8 @@ class Keeper:
     run_id: str
     command: str = ""
     """What was typed."""
+    again: Collection[str] = ()
+    """Identities of the jobs that this run does, stored ones among them."""
     models: dict[str, ModelRecord] = field(default_factory=dict)
     """Identity → the models that are there, those that failed among them."""
 
@@ -59,8 +63,33 @@ class Keeper:
             series=report.series,
             **planned.facts,
         )
-        self.store.put_model(record)
         self.models[job.id] = record
+        before = self.store.model(job.id)
+        if before is None or before.status == "failed":
+            self.store.put_model(record)
+        elif record.status == "done":
+            self._refuse_contradiction(before, record)
+            self.store.put_model(record)
+        # Else what it was is still true of the trials that faced it.
+
+    def _refuse_contradiction(self, before: ModelRecord, now: ModelRecord) -> None:
+        """Raise `UserError` if finished jobs that are not done again started from other weights.
+
+        A model is made anew where its file is gone; on another machine the rounding differs, and
+        so do the weights. Under one identity there would be trials on both.
+        """
+        if before.artifact == now.artifact:
+            return
+        stale = [one for one in self.store.built_on(now.id) if one not in self.again]
+        if stale:
+            what = f"base model, seed {now.seed}"
+            if now.kind == "victim":
+                what = f"attack {now.attack} {now.trigger}, seed {now.seed}"
+            raise UserError(
+                f"{what}: made again, its weights are others than those from which {len(stale)} "
+                "stored results started; it is not kept",
+                "use another --out, or --rerun always with all of their defenses",
+            )
 
     def _keep_trial(self, planned: Planned, report: Report) -> None:
         job = planned.job

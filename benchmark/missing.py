@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Literal
 
+from benchmark.jobs import TrialJob
 from benchmark.plan import Plan, Planned
 from benchmark.records import ModelRecord
 from benchmark.store import ArtifactStore, Store
@@ -61,6 +62,17 @@ def _usable(model: ModelRecord | None, artifacts: ArtifactStore, rerun: Rerun) -
     if model.status == "failed":
         return rerun == "never"
     return artifacts.verify(model.artifact)
+
+
+def lost_models(plan: Plan, store: Store, needed: Collection[str]) -> int:
+    """Return how many models are made again, their file being gone, under results that stay."""
+    artifacts, lost = ArtifactStore(store.out), 0
+    for planned in plan.jobs:
+        if planned.job.id in needed and not isinstance(planned.job, TrialJob):
+            model = store.model(planned.job.id)
+            if model and model.status == "done" and not artifacts.verify(model.artifact):
+                lost += any(one not in needed for one in store.built_on(model.id))
+    return lost
 
 
 def will_skip(plan: Plan, store: Store, needed: Iterable[str]) -> Counter[str]:

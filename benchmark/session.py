@@ -26,7 +26,7 @@ from benchmark.loading.faults import blamed
 from benchmark.loading.importing import BUILTIN
 from benchmark.loading.origin import Observer
 from benchmark.loading.reading import observer_of
-from benchmark.missing import Rerun, missing_jobs, will_skip
+from benchmark.missing import Rerun, lost_models, missing_jobs, will_skip
 from benchmark.observing import Observed, Shown
 from benchmark.placing import Placing
 from benchmark.plan import Plan, make_plan
@@ -148,6 +148,7 @@ def run_missing(
         failed = _stored_failures(plan, store)
         _say(messages, f"all {len(plan.trials)} trials are there already{_of_which(failed)}")
         return 1 if failed else 0
+    _warn_of_lost_weights(lost_models(plan, store, needed), messages)
     clock = Clock.of_store(plan.config.preset.estimate, store, plan.jobs)
     display_type = BarDisplay if messages.is_terminal and not messages.is_dumb_terminal else None
     display: Shown = (display_type or PlainDisplay)(messages, jobs, clock, plan.machine.workers)
@@ -159,7 +160,7 @@ def run_missing(
     with store.work_folder() as work, display, _terminable():
         runner = Runner(
             plan,
-            Keeper(store, run_id, options.command),
+            Keeper(store, run_id, options.command, needed),
             options.placing.start(plan, jobs, store.artifacts),
             display,
             work,
@@ -185,6 +186,16 @@ def _agree_on_min_asr(plan: Plan, store: Store, messages: Console) -> None:
     if changed:
         least = plan.config.run.min_asr
         _say(messages, f"run.min_asr = {least:g} now holds for {changed} trials that had another")
+
+
+def _warn_of_lost_weights(lost: int, messages: Console) -> None:
+    """Say before hours are spent that what is made again must come out as it was."""
+    if lost:
+        _say(
+            messages,
+            f"the weights of {lost} models from which stored results started are gone or damaged: "
+            "they are made again, and must come out the same, as on the machine that made them",
+        )
 
 
 def _stored_failures(plan: Plan, store: Store) -> int:

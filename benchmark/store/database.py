@@ -199,6 +199,19 @@ class Store:
             raise damaged(self.file, f"the row of trial {known[0]} is not where it belongs")
         return found
 
+    def built_on(self, identity: str) -> list[str]:
+        """Return the finished trials and victims that started from the model `identity`.
+
+        Of a base model these are its victims and the trials on them.
+        """
+        made = [one for one in self.models() if one.payload.get("base") == identity]
+        models = {identity, *(one.id for one in made)}
+        at, status = TRIAL.columns.index("victim"), TRIAL.columns.index("status")
+        with explained(self.file):
+            flat = self._flat_trials()
+        trials = [row[0] for row in flat if row[at] in models and row[status] == "done"]
+        return [*trials, *(one.id for one in made if one.status == "done")]
+
     def trials_frame(self) -> pd.DataFrame:
         """Return one row a trial with the flat columns only: no options, logs or diagnostics.
 
