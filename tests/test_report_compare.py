@@ -19,6 +19,7 @@ from benchmark.records import TrialRecord
 from benchmark.report.bootstrap import RESAMPLES
 from benchmark.report.compare import COMPARED, compare
 from benchmark.report.compare_table import comparison_view
+from benchmark.report.leaderboard import print_leaderboard, render
 from benchmark.store import Store
 
 ROW = {
@@ -224,6 +225,27 @@ def test_a_row_is_named_by_its_options_or_its_identity(name, asr):
 def test_a_name_that_is_not_one_row_is_refused(a, b, message):
     with pytest.raises(UserError, match=message):
         compare(frame(VARIANTS), a, b)
+
+
+def test_rows_of_an_edited_file_are_named_as_the_tables_show_them():
+    twins = [
+        *several("mine", [0.1] * 3, variant_id="6b948d21"),
+        *several("mine", [0.3] * 3, variant_id="6b94beef"),
+        *several("mine", [0.5] * 3, variant_id="6b94cafe", variant="epochs=5"),
+    ]
+    with pytest.raises(UserError, match=r"say 'mine:1 6b948' \(6b948d21\) or 'mine:1 6b94b' \("):
+        compare(frame(twins), "mine:1", "mine:epochs=5")
+    (found,) = compare(frame(twins), "mine:1 6b948", "mine:1 6b94b")
+    assert found.differences[0].mean == pytest.approx(-0.2)
+    assert "A: mine 1 6b948 (told W)" in drawn(found)
+    for form in ("markdown", "latex"):
+        for label in ("mine 1 6b948", "mine 1 6b94b", "mine 1 epochs=5"):
+            assert label in render(frame(twins), form)
+    out = io.StringIO()
+    print_leaderboard(Console(file=out, width=160, force_terminal=False), frame(twins))
+    # On a terminal the name stands above the rest.
+    for label in ("1 6b948", "1 6b94b", "1 epochs=5"):
+        assert f" {label} " in out.getvalue()
 
 
 def test_a_comparison_fits_the_terminal_and_its_character_set():

@@ -15,7 +15,7 @@ class Cells:
     rank: str
     name: str
     variant: str
-    """Version, then the options set by hand."""
+    """Version, the options set by hand, and where needed the start of the row's identity."""
     marks: str
     knows: str
     trials: str
@@ -45,7 +45,7 @@ def cells(row: Row) -> Cells:
     return Cells(
         rank=NOTHING if row.rank is None else str(row.rank),
         name=row.defense,
-        variant=" ".join(filter(None, (row.version, row.variant))),
+        variant=row.shown,
         marks=", ".join(marks),
         knows=knows(row),
         trials=f"{row.trials} ({row.failed})" if row.failed else str(row.trials),

@@ -55,8 +55,7 @@ def verdict(found: Difference) -> str:
 
 
 def _named(letter: str, row: Row) -> str:
-    shown = " ".join(filter(None, (row.defense, row.version, row.variant)))
-    return f"{letter}: {shown} (told {knows(row)})"
+    return f"{letter}: {row.defense} {row.shown} (told {knows(row)})"
 
 
 def _counted(comparison: Comparison) -> str:

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 from benchmark.report.rows import Row
 
+FEWEST_DIGITS = 4
+"""Shortest start of a variant's identity that names it."""
 ROLES = ("floor", "control", "ranked", "oracle")
 """From nothing done to everything known: the order of a leaderboard's sections."""
 
@@ -36,7 +38,7 @@ def _rank_group(rows: Sequence[Row]) -> list[Row]:
     ceiling = min(oracles, default=None)
     made: list[Row] = []
     place = 0
-    for row in sorted(rows, key=_row_order):
+    for row in sorted(_told_apart(rows), key=_row_order):
         competes = row.ranked and row.backdoored and row.asr_after_mean is not None
         place += competes
         marked = replace(
@@ -47,6 +49,25 @@ def _rank_group(rows: Sequence[Row]) -> list[Row]:
         )
         made.append(marked)
     return made
+
+
+def _told_apart(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows; those that would look the same get the start of their identity."""
+    named: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        named[row.defense, row.shown].append(row)
+    return [
+        row if len(same) == 1 else replace(row, tell_apart=row.variant_id[: _digits(same)])
+        for same in named.values()
+        for row in same
+    ]
+
+
+def _digits(rows: Sequence[Row]) -> int:
+    """Return how many digits of their identities tell these rows apart."""
+    known, longest = {row.variant_id for row in rows}, max(len(row.variant_id) for row in rows)
+    lengths = range(FEWEST_DIGITS, longest)
+    return next((n for n in lengths if len({one[:n] for one in known}) == len(rows)), longest)
 
 
 def _row_order(row: Row) -> tuple[int, bool, float, float, str, str]:

@@ -59,6 +59,9 @@ class Row:
     """False in the control arm: on models that were never attacked nobody is ranked."""
     rank: int | None = None
     """From 1, by mean ASR after the defense, then by clean accuracy."""
+    tell_apart: str = ""
+    """Start of its `variant_id`, where another row of the leaderboard is called the same: a plugin
+    file that was edited keeps name, version and options."""
     incomplete: bool = False
     """Fewer averaged trials than another row of the leaderboard."""
     look: bool = False
@@ -94,6 +97,11 @@ class Row:
     peak_memory_mib_mean: float | None = None
     forward_images_mean: float | None = None
     backward_images_mean: float | None = None
+
+    @property
+    def shown(self) -> str:
+        """Version, options set by hand, and what tells it apart: all but the defense's name."""
+        return " ".join(filter(None, (self.version, self.variant, self.tell_apart)))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain data, the knowledge as a list."""

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from benchmark.errors import UserError, unknown_name
 from benchmark.report.boards import Board
+from benchmark.report.ranking import FEWEST_DIGITS
 from benchmark.report.rows import Row
 
-FEWEST_DIGITS = 4
-"""Shortest start of a variant's identity that names it."""
 _SHOWN = 8
 
 
@@ -44,9 +43,12 @@ def _matching(rows: Iterable[Row], name: str) -> list[Row]:
 
 
 def _names(row: Row) -> tuple[str, ...]:
-    """Return what a row is called: the options, with or without the version, after a colon."""
-    shown = " ".join(filter(None, (row.version, row.variant)))
-    return row.defense, f"{row.defense}:{row.variant}", f"{row.defense}:{shown}"
+    """Return what a row is called: the options, with or without the version, after a colon.
+
+    The last is its own: as the tables show it.
+    """
+    versioned = " ".join(filter(None, (row.version, row.variant)))
+    return row.defense, *(f"{row.defense}:{rest}" for rest in (row.variant, versioned, row.shown))
 
 
 def _known(rows: Iterable[Row]) -> set[str]:
@@ -58,5 +60,5 @@ def _only(rows: Sequence[Row], group: str, name: str) -> Row:
     if len(found) == 1:
         return found[0]
     where = Board(tuple(found)).name
-    choices = " or ".join(f"{_names(row)[2]!r} ({row.variant_id[:_SHOWN]})" for row in found)
+    choices = " or ".join(f"{_names(row)[-1]!r} ({row.variant_id[:_SHOWN]})" for row in found)
     raise UserError(f"{name!r} names {len(found)} rows of {where}", f"say {choices}")
