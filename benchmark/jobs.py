@@ -33,6 +33,14 @@ class Component(Message):
     origin: dict[str, Any]
     options: dict[str, Any]
 
+    @property
+    def made_by(self) -> str:
+        """Return what is another text for other code: the version, and the start of a file's hash.
+
+        Somebody who edits one file does not think of raising its version.
+        """
+        return " ".join(filter(None, (self.version, self.origin.get("digest", "")[:12])))
+
 
 class Setup(Message):
     """What all jobs of one data set, model and machine share."""

@@ -12,7 +12,7 @@ from benchmark.environment import software
 from benchmark.errors import UserError
 from benchmark.jobs import BaseJob, Report, TrialJob, refuse_changed_files
 from benchmark.plan import Planned, trial_record
-from benchmark.records import ModelRecord
+from benchmark.records import METRICS, ModelRecord
 from benchmark.store import Store
 
 
@@ -96,6 +96,8 @@ class Keeper:
         assert isinstance(job, TrialJob)
         # The file's name alone: exported rows travel, and a folder is nobody's business.
         plugin = job.defense.origin | {"path": Path(job.defense.origin["path"]).name}
+        # In no identity: a metric decides no other number. But it decides its own.
+        measured = {METRICS: {metric.name: metric.made_by for metric in job.metrics}}
         record = trial_record(
             planned,
             status=report.status,
@@ -115,7 +117,7 @@ class Keeper:
             peak_memory_mib=report.cost.peak_memory_mib,
             forward_images=report.cost.forward_images,
             backward_images=report.cost.backward_images,
-            environment=self._made_with() | report.environment | {"plugin": plugin},
+            environment=self._made_with() | report.environment | {"plugin": plugin} | measured,
             log=report.log,
             series=report.series,
             run=self.run_id,

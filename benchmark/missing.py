@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Literal
 
-from benchmark.jobs import TrialJob
+from benchmark.jobs import Component, TrialJob
 from benchmark.plan import Plan, Planned
-from benchmark.records import ModelRecord
+from benchmark.records import METRICS, ModelRecord
 from benchmark.store import ArtifactStore, Store
 from benchmark.types import Role
 
@@ -36,11 +36,14 @@ def missing_jobs(plan: Plan, store: Store, rerun: Rerun) -> set[str]:
     """Return the identities of the jobs to run: missing trials, and the models that they need.
 
     A trial whose attack did not take needs nothing; a model whose artifact is gone is made again.
+    So is, unless nothing stored shall be, a trial that other code measured than a metric's now.
     """
     statuses = store.statuses(planned.job.id for planned in plan.trials)
     needed = {
         planned.job.id for planned in plan.trials if _wanted(statuses.get(planned.job.id), rerun)
     }
+    if rerun == "failed":
+        needed |= measured_otherwise(plan, store).keys()
     artifacts = ArtifactStore(store.out)
     for planned in reversed(plan.jobs):  # trials stand behind their victim, victims behind bases
         if planned.job.id in needed and planned.needs and planned.needs not in needed:
@@ -54,6 +57,35 @@ def _wanted(status: str | None, rerun: Rerun) -> bool:
     if rerun == "always" or status is None:
         return True
     return rerun == "failed" and status == "failed"
+
+
+def measured_otherwise(plan: Plan, store: Store) -> dict[str, list[str]]:
+    """Return the finished trials of the plan in which metrics are missing or other code's.
+
+    Identity → names of the metrics. A metric is in no trial's identity, so its values would stand
+    beside those of the code before the edit under one name. Trials from before this was kept, which
+    tell of no metric's code, have the built-in ones in their first version.
+    """
+    asked = {
+        planned.job.id: planned.job.metrics
+        for planned in plan.trials
+        if isinstance(planned.job, TrialJob) and not all(map(_is_first, planned.job.metrics))
+    }
+    found = {}
+    for trial in store.trials(asked) if asked else ():
+        kept = trial.environment.get(METRICS, {})
+        others = [
+            metric.name
+            for metric in asked[trial.trial]
+            if kept.get(metric.name, metric.made_by if _is_first(metric) else "") != metric.made_by
+        ]
+        if others and trial.status == "done":
+            found[trial.trial] = others
+    return found
+
+
+def _is_first(metric: Component) -> bool:
+    return metric.origin["kind"] == "builtin" and metric.version == "1"
 
 
 def _usable(model: ModelRecord | None, artifacts: ArtifactStore, rerun: Rerun) -> bool:

@@ -18,6 +18,9 @@ corner, `label`, and what the model answered: `clean_before`, `stamped_before` o
 `clean_after`, `stamped_after` of the first repaired model. The image itself is not kept.
 """
 
+METRICS = "metrics"
+"""Name of the part of a trial's `environment` that tells, for each metric, which code made it."""
+
 
 @dataclass(frozen=True)
 class ModelRecord:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +26,13 @@ from benchmark.loading.faults import blamed
 from benchmark.loading.importing import BUILTIN
 from benchmark.loading.origin import Observer
 from benchmark.loading.reading import observer_of
-from benchmark.missing import Rerun, lost_models, missing_jobs, will_skip
+from benchmark.missing import (
+    Rerun,
+    lost_models,
+    measured_otherwise,
+    missing_jobs,
+    will_skip,
+)
 from benchmark.observing import Observed, Shown
 from benchmark.placing import Placing
 from benchmark.plan import Plan, make_plan
@@ -143,6 +149,7 @@ def run_missing(
     """Run what is missing; returns the exit status."""
     _agree_on_min_asr(plan, store, messages)
     needed = missing_jobs(plan, store, options.rerun)
+    _tell_of_metrics(plan, store, options.rerun, partial(_say, messages))
     jobs = [planned for planned in plan.jobs if planned.job.id in needed]
     if not jobs:
         failed = _stored_failures(plan, store)
@@ -186,6 +193,18 @@ def _agree_on_min_asr(plan: Plan, store: Store, messages: Console) -> None:
     if changed:
         least = plan.config.run.min_asr
         _say(messages, f"run.min_asr = {least:g} now holds for {changed} trials that had another")
+
+
+def _tell_of_metrics(plan: Plan, store: Store, rerun: Rerun, say: Callable[[str], None]) -> None:
+    """Say in one line what becomes of stored trials that a metric of this run did not measure."""
+    found = measured_otherwise(plan, store) if rerun != "always" else {}
+    if found:
+        names = ", ".join(sorted({name for names in found.values() for name in names}))
+        why = f"for a metric that is new or was changed: {names}"
+        if rerun == "never":
+            say(f"{len(found)} trials would have to be run again {why}; they keep what they have")
+        else:
+            say(f"{len(found)} trials are run again {why} (--rerun never leaves them)")
 
 
 def _warn_of_lost_weights(lost: int, messages: Console) -> None:
@@ -261,6 +280,7 @@ def describe(plan: Plan, options: Options) -> None:
     skips: Mapping[str, int] = {}
     if store:
         needed = missing_jobs(plan, store, options.rerun)
+        _tell_of_metrics(plan, store, options.rerun, partial(_say, console))
         skips = will_skip(plan, store, needed)
     jobs = [planned for planned in plan.jobs if planned.job.id in needed]
     missing = [planned for planned in plan.trials if planned.job.id in needed]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -166,10 +166,14 @@ class Store:
         with explained(self.file):
             return cast("TrialRecord | None", rows.one(self._connection, TRIAL, identity))
 
-    def trials(self) -> Iterator[TrialRecord]:
-        """Yield every stored trial, in the order of their identities, a few in memory at a time."""
+    def trials(self, among: Container[str] | None = None) -> Iterator[TrialRecord]:
+        """Yield the stored trials, in the order of their identities, a few in memory at a time.
+
+        All of them, or those whose identity is `among` the given ones.
+        """
         with explained(self.file):
-            known = [row[0] for row in self._flat_trials()]
+            found = [row[0] for row in self._flat_trials()]
+        known = [one for one in found if among is None or one in among]
         for start in range(0, len(known), rows.CHUNK):
             # No read lock is held between two chunks: a slow consumer must not stop a run.
             with explained(self.file):
