@@ -84,10 +84,10 @@ def test_a_sealed_process_and_its_children_do_what_was_granted_and_no_more(tmp_p
 MEMORY = """
 import sys
 from pathlib import Path
-from benchmark.sandbox.seal import own_shared_memory
+from benchmark.sandbox.mounts import own_mounts
 name = Path("/dev/shm") / sys.argv[1]
 name.write_text("common")
-own, full = own_shared_memory(1), False
+own, full = "own /dev/shm" in own_mounts(1, Path.cwd()), False
 seen = name.exists()
 if own:
     try:
@@ -106,6 +106,44 @@ def test_shared_memory_is_its_own_and_bounded_where_the_system_lets_it(python, t
     finally:
         Path("/dev/shm", name).unlink()
     assert (own, seen, full) in {("True", "False", "True"), ("False", "True", "False")}
+
+
+NOTES = """
+import json, os, sys
+from pathlib import Path
+from benchmark.sandbox.mounts import own_mounts
+home = Path(sys.argv[1])
+os.chdir(home / "own")
+has, done = own_mounts(1, home / "own"), []
+def attempt(what, action):
+    try:
+        action()
+        done.append(what)
+    except OSError:
+        pass
+for name in ("kept.txt", "own/mine.txt"):
+    attempt(f"time of {name}", lambda: os.utime(home / name, (77, 77)))
+    attempt(f"permissions of {name}", lambda: os.chmod(home / name, 0o640))
+    attempt(f"content of {name}", lambda: (home / name).write_text("a note"))
+attempt("new file", lambda: Path("new").write_text("here"))
+attempt("new file in memory", lambda: Path("/dev/shm/new").write_text("here"))
+attempt("device", lambda: Path("/dev/null").write_text("here"))
+attempt("name of a thread", lambda: Path("/proc/self/comm").write_text("here"))
+print(json.dumps([has, done]))
+"""
+
+
+def test_no_note_is_left_in_times_and_permissions_where_the_system_lets_it(python, tmp_path):
+    (tmp_path / "own").mkdir()
+    for name in ("kept.txt", "own/mine.txt"):
+        (tmp_path / name).write_text("text", encoding="utf-8")
+    has, done = json.loads(python(NOTES, str(tmp_path)).stdout)
+    if "read-only rest" not in has:
+        pytest.skip("the system lets nobody make mounts here")
+    own = [f"{what} of own/mine.txt" for what in ("time", "permissions", "content")]
+    assert done == [*own, "new file", "new file in memory", "device", "name of a thread"]
+    assert (tmp_path / "kept.txt").stat().st_mtime != 77
+    assert (tmp_path / "own" / "new").read_text(encoding="utf-8") == "here"
 
 
 def test_around_covers_everything_but_the_secret(tmp_path):

@@ -20,8 +20,9 @@ from typing import NoReturn
 import psutil
 
 from benchmark.sandbox.files import JobFolder, Request
+from benchmark.sandbox.mounts import own_mounts
 from benchmark.sandbox.reach import own_reach
-from benchmark.sandbox.seal import landlock_version, own_shared_memory, seal
+from benchmark.sandbox.seal import landlock_version, seal
 
 FAILED = 3
 """Exit status of a process whose plugin raised; the reason is in `error.txt`."""
@@ -65,8 +66,8 @@ def _seal(request: Request, folder: JobFolder) -> bool:
     if request.readable is None or not landlock_version():
         return False
     by = f"landlock {landlock_version()}"
-    if request.disk_mib is not None and own_shared_memory(request.disk_mib):
-        by += ", own /dev/shm"
+    if request.disk_mib is not None and (own := own_mounts(request.disk_mib, folder.root)):
+        by += f", {own}"
     read = (*request.readable, str(folder.inbox))
     reach = own_reach(read, (folder.outbox, folder.scratch), network=request.task != "repair")
     # Written before, because it cannot be after; and so the plugin cannot change it either.
@@ -110,9 +111,10 @@ def _reason(error: BaseException, sealed: bool) -> str:
         text = str(error)
     except Exception:
         text = "(its message cannot be shown)"
-    if sealed and isinstance(error, PermissionError):
+    number = error.errno if isinstance(error, OSError) else None
+    if sealed and (isinstance(error, PermissionError) or number == errno.EROFS):
         text += f" ({_SEALED})"
-    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+    if number == errno.EFBIG:
         text += " (no file may pass the limit run.disk_mib)"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -23,10 +23,6 @@ _PATH_BENEATH = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_DUMPABLE = 4
 
-_NEW_MOUNTS, _NEW_IPC, _NEW_USER = 0x00020000, 0x08000000, 0x10000000
-_MOUNT_PRIVATE = 1 << 14 | 1 << 18
-_NO_SUID = 1 << 1 | 1 << 2
-
 _WRITE_FILE, _READ_FILE, _READ_DIR, _REFER, _TRUNCATE = 1 << 1, 1 << 2, 1 << 3, 1 << 13, 1 << 14
 _CHANGE_FOLDER = sum(1 << bit for bit in range(4, 13))
 """Make and remove files, folders, links, sockets and devices."""
@@ -120,30 +116,6 @@ def _checked(libc: ctypes.CDLL, status: int) -> int:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return status
-
-
-def own_shared_memory(mib: int) -> bool:
-    """Give this process a /dev/shm and System V objects of its own, if the system lets it (Linux).
-
-    In the common ones a plugin could leave a note for its next trial. `mib` is how much they hold.
-    The system must let users make namespaces, which containers often do not. Call it before
-    `seal`, and before any other thread runs.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    user, group, privileged = os.geteuid(), os.getegid(), os.geteuid() == 0
-    wanted = _NEW_MOUNTS | _NEW_IPC | (0 if privileged else _NEW_USER)
-    try:
-        _checked(libc, libc.unshare(wanted))
-        if not privileged:
-            Path("/proc/self/uid_map").write_text(f"{user} {user} 1", encoding="ascii")
-            Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
-            Path("/proc/self/gid_map").write_text(f"{group} {group} 1", encoding="ascii")
-        _checked(libc, libc.mount(b"none", b"/", None, _MOUNT_PRIVATE, None))
-        size = f"mode=1777,size={mib}m".encode()
-        _checked(libc, libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", _NO_SUID, size))
-    except OSError:
-        return False
-    return True
 
 
 def around(folders: Iterable[Path], secret: Iterable[Path]) -> list[str]:

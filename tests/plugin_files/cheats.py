@@ -205,6 +205,7 @@ def remembers(view: View, run: Any, options: CheatOptions) -> Any:
     for path in PLACES:
         with contextlib.suppress(OSError):
             kept.append(f"{path}: {Path(path).read_text('utf-8')}")
+    kept += notes_at(Path(__file__))
     run.record("kept", what=", ".join(kept), pid=os.getpid(), parent=os.getppid())
     for holder in holders.values():
         holder.kept_by_cheat = True
@@ -212,7 +213,28 @@ def remembers(view: View, run: Any, options: CheatOptions) -> Any:
     for path in PLACES:
         with contextlib.suppress(OSError):
             Path(path).write_text("seen", encoding="utf-8")
+    leave_notes_at(Path(__file__))
     return Outcome([view.model])
+
+
+def notes_at(path: Path) -> Iterator[str]:
+    """Yield where a note was left at a file that can be read only."""
+    if path.stat().st_mtime == 77:
+        yield "time"
+    if path.stat().st_mode & 0o777 == 0o640:
+        yield "permissions"
+    with contextlib.suppress(OSError):
+        os.getxattr(path, "user.kept")
+        yield "attribute"
+
+
+def leave_notes_at(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        os.utime(path, (77, 77))
+    with contextlib.suppress(OSError):
+        path.chmod(0o640)
+    with contextlib.suppress(OSError):
+        os.setxattr(path, "user.kept", b"seen")
 
 
 @cheat
