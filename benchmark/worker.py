@@ -5,9 +5,11 @@ No torch: what needs it is done in `benchmark.steps`, in processes that end.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmark.environment import hardware
@@ -23,6 +25,7 @@ from benchmark.sandbox.seal import keep_from_siblings, landlock_version
 from benchmark.sandbox.start import prepare
 from benchmark.sandbox.watch import adopt_orphans
 from benchmark.steps import device_name, measure
+from benchmark.store.faults import FULL, disk_error
 
 
 def start_worker(driver: int) -> None:
@@ -52,8 +55,9 @@ def perform(text: str, progress: str) -> str:
     link = Path(progress)
     folder = JobFolder(Path(tempfile.mkdtemp(prefix="job-", dir=link.parent)))
     try:
-        folder.create()
-        link.write_text(str(folder.progress), encoding="utf-8")
+        with _full_disk_explained(link.parent):
+            folder.create()
+            link.write_text(str(folder.progress), encoding="utf-8")
         report = _carry_out(job, folder)
     finally:
         link.unlink(missing_ok=True)
@@ -70,7 +74,8 @@ def _carry_out(job: Job, folder: JobFolder) -> Report:
     cost = Cost()
     series = []
     try:
-        fill_inbox(job, folder)
+        with _full_disk_explained(folder.inbox):
+            fill_inbox(job, folder)
         started = time.monotonic()
         setup = job.setup
         limits = Limits(setup.timeout_s, setup.memory_mib, setup.disk_mib)
@@ -99,6 +104,17 @@ def _carry_out(job: Job, folder: JobFolder) -> Report:
             **found,
         }
     )
+
+
+@contextlib.contextmanager
+def _full_disk_explained(place: Path) -> Iterator[None]:
+    """End the run where the harness itself finds no room: every other job would fail too."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise disk_error(error, place) from error
+        raise
 
 
 def _environment(job: Job, folder: JobFolder) -> dict[str, object]:

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -291,6 +292,20 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_space(tiny_ru
     with Store.open(out, write=False) as store:
         assert len(list(store.trials())) == 8
     done = command(*command.tiny(out, "--defense", "rattle", attack__triggers="170"))
+    assert done.returncode == 0, done.stderr
+    assert "1 trials done, 3 there already" in done.stderr
+
+
+def test_a_full_temporary_disk_ends_the_run_and_fails_no_trial(tiny_run, small_disk, tmp_path):
+    command = replace(tiny_run.command, extra={"TMPDIR": str(small_disk)})
+    filler, out = fill(small_disk), tiny_run.copy(tmp_path / "results")
+    os.truncate(filler, filler.stat().st_size - 2 * 4096)  # for a file or two of a job
+    words = command.tiny(out, "--defense", "rattle", attack__triggers="170")
+    done = command(*words)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("bench: the disk is full: ")
+    filler.unlink()
+    done = command(*words)
     assert done.returncode == 0, done.stderr
     assert "1 trials done, 3 there already" in done.stderr
 
