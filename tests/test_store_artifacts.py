@@ -7,6 +7,8 @@ import os
 import pytest
 
 from benchmark.errors import JobFault, UserError
+from benchmark.executors.parcel import ARTIFACT
+from benchmark.executors.supplies import Supplies
 from benchmark.store import ArtifactStore, Store
 
 
@@ -58,6 +60,22 @@ def test_a_full_disk_leaves_nothing_half_written(artifacts, monkeypatch):
     with pytest.raises(UserError, match="the disk is full"):
         artifacts.add(b"weights")
     assert list(artifacts.folder.iterdir()) == []
+
+
+def test_a_node_sweeps_what_was_left_unfinished_and_not_what_others_still_write(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path))
+    folder = tmp_path / "cluster" / "artifacts"
+    folder.mkdir(parents=True)
+    for name in ("left", "written"):
+        (folder / f".unfinished-{name}").touch()
+    os.utime(folder / ".unfinished-left", (77, 77))
+    name = hashlib.sha256(b"weights").hexdigest()
+    supplies = Supplies({ARTIFACT + name: lambda: b"weights"})
+    supplies.artifact(name)
+    assert supplies.wants == []
+    assert [path.name for path in folder.glob(".unfinished-*")] == [".unfinished-written"]
 
 
 def test_what_a_killed_run_left_unfinished_is_swept_by_the_next_writer(tmp_path):

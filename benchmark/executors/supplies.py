@@ -40,6 +40,7 @@ class Supplies:
             content = self._fetch(ARTIFACT + name, name)
             if content is not None:
                 _prune(self.artifacts.folder)
+                self.artifacts.sweep(_IN_USE_S)  # others of this node write there too
                 self.artifacts.add(bytes(content))
         with contextlib.suppress(OSError):
             os.utime(self.artifacts.path(name))

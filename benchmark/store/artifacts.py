@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -97,11 +98,16 @@ class ArtifactStore:
             raise disk_error(error, self.folder) from error
         return Path(name)
 
-    def sweep(self) -> None:
-        """Remove what a killed run was still writing; only for the one writer of the folder."""
+    def sweep(self, age_s: float = 0.0) -> None:
+        """Remove what a killed run was still writing, if nothing was written for `age_s`.
+
+        Without an age only for the one writer of the folder.
+        """
+        now = time.time()
         for path in self.folder.glob(f"{_UNFINISHED}*"):
             with contextlib.suppress(OSError):
-                path.unlink()
+                if not age_s or now - path.stat().st_mtime > age_s:
+                    path.unlink()
 
     def _place(self, unfinished: Path, path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
