@@ -20,6 +20,7 @@ from benchmark.builtin.metrics import rate
 from benchmark.errors import JobFault
 from benchmark.jobs import BaseJob, Setup, TrialJob, VictimJob
 from benchmark.primitives import predict
+from benchmark.primitives.arithmetic import compute_exactly
 from benchmark.sandbox.files import JobFolder, Result, open_plain
 from benchmark.steps import Task
 from benchmark.store.artifacts import ArtifactStore
@@ -58,7 +59,7 @@ def measure(text: str) -> str:
 
 def _task(text: str) -> Task:
     task = Task.model_validate_json(text)
-    torch.set_num_threads(task.job.setup.threads)
+    compute_exactly(task.job.setup.threads)
     return task
 
 

@@ -18,7 +18,7 @@ from benchmark.config import Config, Request, resolve
 from benchmark.data_cache import cache_dir
 from benchmark.display import BarDisplay, PlainDisplay
 from benchmark.errors import UserError
-from benchmark.estimate import Clock, in_words
+from benchmark.estimate import Clock, in_words, left_out
 from benchmark.events import RunEvent
 from benchmark.jobs import TrialJob, VictimJob
 from benchmark.keeping import Keeper
@@ -295,6 +295,7 @@ def describe(plan: Plan, options: Options) -> None:
         f"to do: {bases} base models, {victims} attacks, {len(missing) - sum(skips.values())} "
         f"trials, {plan.machine.workers} at a time on {plan.machine.device}",
     )
-    _say(console, f"estimated time: {in_words(clock.total(jobs, plan.machine.workers))}")
+    time = in_words(clock.total(jobs, plan.machine.workers))
+    _say(console, f"estimated time: {time}{left_out(plan, clock, jobs)}")
     if store:
         store.close()

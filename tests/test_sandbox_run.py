@@ -229,6 +229,10 @@ def test_the_view_has_exactly_the_declared_fields(bad_run):
     assert bad_run.notes["insider"]["fields"] == everything
 
 
+def test_float32_is_not_rounded_to_tf32_on_a_gpu(bad_run):
+    assert bad_run.notes["curious"]["float32"] == ["ieee", "ieee"]
+
+
 def test_the_results_folder_and_the_cache_are_named_nowhere(bad_run, command):
     for notes in bad_run.notes.values():
         text = json.dumps({key: notes[key] for key in notes if key not in ("images", "patches")})

@@ -15,12 +15,13 @@ from benchmark.building import build, build_classifier, load_weights
 from benchmark.context import RunContext
 from benchmark.contracts import ImageSet, Outcome, View
 from benchmark.data import load_split
+from benchmark.primitives.arithmetic import compute_exactly
 from benchmark.sandbox.files import JobFolder, Request, Result, digest_back
 
 
 def run_task(request: Request, folder: JobFolder) -> None:
     """Carry out the request and fill the outbox."""
-    torch.set_num_threads(request.threads)
+    compute_exactly(request.threads)
     deadline = None if request.seconds is None else time.monotonic() + request.seconds
     run = RunContext(
         torch.device(request.device), request.seed, deadline, progress_file=folder.progress

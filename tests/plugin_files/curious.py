@@ -75,6 +75,10 @@ class Curious:
             "request": (folder / "inbox" / "request.json").read_text(encoding="utf-8"),
             "open": [str(path.readlink()) for path in descriptors if path.exists()],
             "fields": sorted(view.granted),
+            "float32": [
+                torch.backends.cudnn.conv.fp32_precision,
+                torch.backends.cuda.matmul.fp32_precision,
+            ],
             "vars": sorted(str(name) for held in vars(view).values() for name in names(held)),
             "texts": sorted(text.encode("utf-8", "replace").decode() for text in texts),
             "images": images,
