@@ -35,7 +35,9 @@ ROW = {
 
 
 def on(defense: str, victim: str, **fields) -> dict:
-    return ROW | {"defense": defense, "variant_id": f"{defense}-id", "victim": victim} | fields
+    """A trial on an attack that the victim's name tells."""
+    named = {"defense": defense, "variant_id": f"{defense}-id", "victim": victim}
+    return ROW | named | {"trigger": victim} | fields
 
 
 def frame(trials: list[dict]) -> pd.DataFrame:
@@ -172,7 +174,7 @@ def test_few_pairs_are_warned_about():
     for count, warned in ((5, True), (6, False)):
         trials = [*several("a", [0.1] * count), *several("b", [0.5] * count)]
         (found,) = compare(frame(trials), "a", "b")
-        assert ("Under 6 pairs" in drawn(found)) is warned
+        assert ("Under 6 attacks or seeds" in " ".join(drawn(found).split())) is warned
 
 
 def test_each_leaderboard_that_has_both_is_compared_by_itself():

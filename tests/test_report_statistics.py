@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmark.identity import derive_seed
 from benchmark.report.boards import boards
-from benchmark.report.bootstrap import RESAMPLES, intervals
+from benchmark.report.bootstrap import RESAMPLES, Sample, intervals
 from benchmark.report.leaderboard import leaderboard
 
 DEFAULTS = {
@@ -90,16 +90,82 @@ def _mean(values):
     return statistics.fmean(values) if values else None
 
 
-def test_the_interval_is_the_percentile_bootstrap_over_victims():
-    sums, counts = np.array([0.1, 0.9, 0.3, 0.2]), np.array([1.0, 2.0, 1.0, 3.0])
-    draws = np.random.default_rng(derive_seed("bootstrap", 4)).integers(0, 4, (RESAMPLES, 4))
-    means = sorted(sum(sums[d]) / sum(counts[d]) for d in draws)
-    assert intervals([(sums, counts)]) == [pytest.approx(np.quantile(means, (0.025, 0.975)))]
+def sample(sums, counts=None, attacks=None, seeds=None) -> Sample:
+    """One seed and an attack a model, unless said otherwise."""
+    number = len(sums)
+    return Sample(
+        np.array(sums, dtype=float),
+        np.ones(number) if counts is None else np.array(counts, dtype=float),
+        np.arange(number) if attacks is None else np.array(attacks),
+        np.zeros(number, dtype=np.int64) if seeds is None else np.array(seeds),
+    )
+
+
+def draws_of(axis: str, number: int) -> list[list[int]]:
+    draw = np.random.default_rng(derive_seed(axis, number))
+    return draw.integers(0, number, (RESAMPLES, number)).tolist()
+
+
+def test_of_one_seed_the_interval_is_the_percentile_bootstrap_over_attacks():
+    sums, counts = [0.1, 0.9, 0.3, 0.2], [1.0, 2.0, 1.0, 3.0]
+    means = [
+        sum(sums[at] for at in drawn) / sum(counts[at] for at in drawn)
+        for drawn in draws_of("bootstrap", 4)
+    ]
+    expected = pytest.approx(np.quantile(means, (0.025, 0.975)))
+    assert intervals([sample(sums, counts)]) == [expected]
+
+
+def test_attacks_and_seeds_are_drawn_apart_from_each_other():
+    """One resample at a time: every drawn attack on every drawn seed, as often as both came."""
+    grid = {(7, 2): 0.1, (7, 5): 0.3, (4, 5): 0.9, (9, 2): 0.0, (9, 5): 0.5, (3, 2): 0.2}
+    attacks, seeds = [7, 4, 9, 3], [2, 5]  # in the order in which the models have them
+    means = []
+    for drawn, of_seeds in zip(
+        draws_of("bootstrap", 4), draws_of("bootstrap seeds", 2), strict=True
+    ):
+        pairs = [(attacks[a], seeds[s]) for a in drawn for s in of_seeds]
+        values = [grid[pair] for pair in pairs if pair in grid]
+        means += [sum(values) / len(values)] if values else []  # attack 4 alone, seed 2 alone
+    assert RESAMPLES / 2 < len(means) < RESAMPLES
+    models = sorted(grid, key=lambda pair: (attacks.index(pair[0]), pair[1]))
+    row = sample([grid[pair] for pair in models], None, *zip(*models, strict=True))
+    assert intervals([row]) == [pytest.approx(np.quantile(means, (0.025, 0.975)))]
+
+
+def test_three_seeds_of_an_attack_are_not_three_attacks():
+    """Where seeds agree and attacks do not, more seeds tell no more of other attacks."""
+    asrs = [0.0, 0.1, 0.2, 0.4, 0.8]
+    thrice = [
+        trial | {"victim": f"{seed}{trial['trigger']}"}
+        for seed in range(3)
+        for trial in several("mesa", asrs, seed=seed)
+    ]
+    (once,) = leaderboard(frame(*several("mesa", asrs)))
+    (row,) = leaderboard(frame(*thrice))
+    assert row.models == 15
+    assert row.asr_after_ci_low == pytest.approx(once.asr_after_ci_low)
+    assert row.asr_after_ci_high == pytest.approx(once.asr_after_ci_high)
+
+
+def test_seeds_of_one_attack_have_an_interval_of_their_own():
+    asrs = [0.1, 0.2, 0.6]
+    trials = [
+        trial | {"trigger": "0", "victim": f"v{n}", "seed": n}
+        for n, trial in enumerate(several("mesa", asrs))
+    ]
+    (row,) = leaderboard(frame(*trials))
+    means = [sum(asrs[at] for at in drawn) / 3 for drawn in draws_of("bootstrap seeds", 3)]
+    assert (row.asr_after_ci_low, row.asr_after_ci_high) == pytest.approx(
+        tuple(np.quantile(means, (0.025, 0.975)))
+    )
+    (two,) = leaderboard(frame(*trials[:2], trials[0] | {"trigger": "1", "victim": "other"}))
+    assert (two.models, two.asr_after_ci_low) == (3, None)  # two attacks, two seeds
 
 
 def test_the_interval_agrees_with_theory_for_many_victims():
     values = np.random.default_rng(0).normal(0.3, 0.1, 400)
-    ((low, high),) = intervals([(values, np.ones(400))])
+    ((low, high),) = intervals([sample(values)])
     half = 1.96 * values.std(ddof=1) / 20
     assert low == pytest.approx(values.mean() - half, abs=half / 10)
     assert high == pytest.approx(values.mean() + half, abs=half / 10)
@@ -166,9 +232,9 @@ def test_a_row_depends_on_its_own_trials_alone():
 
 def test_blocks_of_resamples_are_as_good_as_all_at_once(monkeypatch):
     values = np.random.default_rng(0).random(50)
-    (whole,) = intervals([(values, np.ones(50))])
+    (whole,) = intervals([sample(values)])
     monkeypatch.setattr("benchmark.report.bootstrap._BLOCK", 50 * 7)
-    assert intervals([(values, np.ones(50))]) == [pytest.approx(whole)]
+    assert intervals([sample(values)]) == [pytest.approx(whole)]
 
 
 def test_ranks_are_for_those_who_compete():

@@ -161,7 +161,7 @@ def test_few_trials_show_no_interval(tmp_path):
     frame = frame_of(tmp_path, [trial(n, "mesa", 0.1 * n) for n in (1, 2)])
     (row,) = json.loads(render(frame, "json"))
     assert row["asr_after_ci_low"] is row["asr_after_ci_high"] is None
-    assert "too few victims for an interval" in " ".join(drawn(frame, 80).split())
+    assert "too few attacks for an interval" in " ".join(drawn(frame, 80).split())
 
 
 def test_names_harm_nothing(tmp_path):

@@ -34,7 +34,14 @@ POSTER = {
 def frame(asr: dict[str, list[float]], min_asr: float = 0.9, before: float = 1.0) -> pd.DataFrame:
     """Return finished trials: for each row label, one on each victim."""
     rows = [
-        {"trial": f"{label}-{at}", "victim": f"v{at}", "status": "done", "min_asr": min_asr}
+        {
+            "trial": f"{label}-{at}",
+            "victim": f"v{at}",
+            "trigger": str(at),
+            "target": 0,
+            "status": "done",
+            "min_asr": min_asr,
+        }
         | {"asr_before": before, "asr_after": value}
         | {"clean_accuracy_before": 0.9, "clean_accuracy_after": 0.89}
         | {"group": "A", "seed": 0, "weights": ""}

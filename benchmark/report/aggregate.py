@@ -6,11 +6,11 @@ import math
 from collections.abc import Hashable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from benchmark.report.bootstrap import Clusters, intervals
+from benchmark.report.bootstrap import intervals
 from benchmark.report.rows import Row, Untaken
+from benchmark.report.sampling import samples, with_models
 from benchmark.report.setting import board_setting
 
 STAYED = 0.10
@@ -61,22 +61,6 @@ def averaged(frame: pd.DataFrame) -> pd.Series[bool]:
     """Return which trials count: done, on a victim whose attack took or that had none."""
     took = frame["min_asr"].isna() | (frame["asr_before"] >= frame["min_asr"])
     return (frame["status"] == "done") & took
-
-
-def with_models(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials with the column `of_model`: a number for each different model.
-
-    Two victims are one model, and no two witnesses, if their weights are the same: a model that
-    somebody brought is that of every seed. In the control arm they are if they come from one base
-    model, which the seed tells: whatever is stamped on it, nothing was planted. The numbers are in
-    the order of the victims' identities, so that rows on the same victims draw them together.
-    """
-    control = frame["min_asr"].isna()
-    seeds = "seed " + frame["seed"].astype(str)
-    known = frame["weights"].where(frame["weights"] != "", frame["victim"])
-    key = pd.factorize(frame["group"] + "\0" + known.mask(control, seeds))[0]
-    victim = pd.Series(pd.factorize(frame["victim"], sort=True)[0], index=frame.index)
-    return frame.assign(of_model=victim.groupby(key).transform("min"))
 
 
 def _counts(frame: pd.DataFrame, averaged: pd.DataFrame) -> list[Fields]:
@@ -148,16 +132,10 @@ def _figures(averaged: pd.DataFrame) -> dict[int, Fields]:
 
 def _intervals(averaged: pd.DataFrame) -> dict[int, Fields]:
     after = averaged.dropna(subset=["asr_after"])
-    by_model = after.groupby(["row", "of_model"], sort=True)["asr_after"]
-    clusters = by_model.agg(["sum", "count"])
-    rows = clusters.index.get_level_values(0).to_numpy()
-    starts = np.flatnonzero(np.diff(rows, prepend=-1))
-    sums = np.split(clusters["sum"].to_numpy(dtype=np.float64), starts[1:])
-    counts = np.split(clusters["count"].to_numpy(dtype=np.float64), starts[1:])
-    pairs: list[Clusters] = list(zip(sums, counts, strict=True)) if len(starts) else []
+    drawn = samples(after, "asr_after")
     return {
-        int(rows[start]): {"asr_after_ci_low": found[0], "asr_after_ci_high": found[1]}
-        for start, found in zip(starts, intervals(pairs), strict=True)
+        _index(at): {"asr_after_ci_low": found[0], "asr_after_ci_high": found[1]}
+        for at, found in zip(drawn, intervals(list(drawn.values())), strict=True)
         if found is not None
     }
 

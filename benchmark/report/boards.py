@@ -153,8 +153,9 @@ def _repeats_note(rows: Sequence[Row]) -> str:
 
 def _interval_note(rows: Sequence[Row]) -> str:
     if any(row.asr_after_ci_low is not None for row in rows):
-        return "After the mean: ± standard deviation over trials; 95 % bootstrap over victims."
-    return "After the mean: ± standard deviation over trials; too few victims for an interval."
+        of = "95 % bootstrap over attacks and seeds"
+        return f"After the mean: ± standard deviation over trials; {of}."
+    return "After the mean: ± standard deviation over trials; too few attacks for an interval."
 
 
 def percent(value: float | None) -> str:

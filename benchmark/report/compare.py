@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.report.aggregate import averaged, with_models
-from benchmark.report.bootstrap import Floats, intervals
+from benchmark.report.aggregate import averaged
+from benchmark.report.bootstrap import Floats
 from benchmark.report.leaderboard import leaderboard
 from benchmark.report.rows import Row
+from benchmark.report.sampling import interval, with_models
 from benchmark.report.selecting import pairs_named
 
 COMPARED = ("asr_after", "clean_accuracy_after", "robust_accuracy_after", "seconds")
@@ -26,7 +27,7 @@ _ROUNDING = 1e-12
 class Difference:
     """One figure of A minus the same of B, over the pairs in which both have it.
 
-    Without pairs every number is None; under three models the interval is.
+    Without pairs every number is None; under three attacks and seeds the interval is.
     """
 
     figure: str
@@ -37,7 +38,7 @@ class Difference:
     mean: float | None
     """Mean of A minus B, pair by pair."""
     ci_low: float | None
-    """95 % bootstrap interval of `mean`, over the models of the pairs."""
+    """95 % bootstrap interval of `mean`, over the pairs' attacks and seeds."""
     ci_high: float | None
 
     @property
@@ -57,6 +58,8 @@ class Comparison:
     pairs: int
     models: int
     """Different models among the victims of the pairs; see `Row.models`."""
+    units: int
+    """Different attacks among them, or seeds if these are more: what an interval rests on."""
     only_a: int
     """Victims on which A has a finished trial and B has none, or a failed one."""
     only_b: int
@@ -71,7 +74,7 @@ class Comparison:
             **{name: a[name] for name in board},
             "a": {name: a[name] for name in about},
             "b": {name: b[name] for name in about},
-            **{"pairs": self.pairs, "models": self.models},
+            **{"pairs": self.pairs, "models": self.models, "units": self.units},
             **{"only_a": self.only_a, "only_b": self.only_b},
             "differences": [
                 asdict(found) | {"distinguishable": found.distinguishable}
@@ -99,6 +102,7 @@ def _compare(usable: pd.DataFrame, a: Row, b: Row) -> Comparison:
         b=b,
         pairs=shared,
         models=ours.loc[both, "of_model"].nunique(),
+        units=int(ours.loc[both, ["of_attack", "of_seed"]].nunique().max()),
         only_a=len(ours) - shared,
         only_b=len(theirs) - shared,
         differences=tuple(paired(ours, theirs, name) for name in COMPARED),
@@ -120,11 +124,7 @@ def paired(ours: pd.DataFrame, theirs: pd.DataFrame, figure: str) -> Difference:
     both = pd.concat([ours[figure], theirs[figure]], axis=1, join="inner", keys=["a", "b"])
     both = both.dropna().sort_index()
     a, b = both.to_numpy(dtype=np.float64).T
-    of_model = ours["of_model"].loc[both.index].to_numpy()
-    drawn = pd.Series(a - b).groupby(of_model, sort=True).agg(["sum", "count"])
-    sums, counts = drawn.to_numpy(dtype=np.float64).T
-    (interval,) = intervals([(sums, counts)])
-    low, high = interval or (None, None)
+    low, high = interval(ours.loc[both.index].assign(difference=a - b), "difference")
     return Difference(figure, len(a), _mean(a), _mean(b), _mean(a - b), low, high)
 
 

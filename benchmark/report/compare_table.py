@@ -21,7 +21,7 @@ _FIGURES = {
 }
 _HEADS = ("", "A", "B", "A − B", "95 % interval", "pairs", "distinguishable from zero")
 ENOUGH = 6
-"""Pairs from which all pointing one way is a chance of less than 5 % (2 · 0.5⁶) under a tie."""
+"""Attacks or seeds from which it is a chance below 5 % (2 · 0.5⁶) under a tie that all agree."""
 
 
 def comparison_view(comparison: Comparison, console: Console) -> RenderableType:
@@ -86,12 +86,12 @@ def _cells(found: Difference) -> tuple[str, ...]:
 def _notes(comparison: Comparison) -> list[str]:
     if comparison.pairs < FEWEST:
         return [f"No interval: it takes at least {FEWEST} pairs."]
-    if comparison.models < FEWEST:
-        return [f"No interval: it takes pairs on at least {FEWEST} different models."]
-    found = ["A − B: mean over pairs on the same victim; 95 % bootstrap over victims."]
-    if comparison.models < ENOUGH:
+    if comparison.units < FEWEST:
+        return [f"No interval: it takes pairs on at least {FEWEST} different attacks or seeds."]
+    found = ["A − B: mean over pairs on the same victim; 95 % bootstrap over attacks and seeds."]
+    if comparison.units < ENOUGH:
         found.append(
-            f"Under {ENOUGH} pairs the interval is narrower than the data can support: even if "
-            "all pairs point one way, that can be chance; run more triggers or seeds."
+            f"Under {ENOUGH} attacks or seeds the interval is narrower than the data can support: "
+            "even if all pairs point one way, that can be chance; run more triggers or seeds."
         )
     return found

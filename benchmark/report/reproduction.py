@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from benchmark.report.aggregate import averaged, with_models
-from benchmark.report.bootstrap import FEWEST, intervals
+from benchmark.report.aggregate import averaged
+from benchmark.report.bootstrap import FEWEST
 from benchmark.report.compare import Difference, paired
+from benchmark.report.sampling import interval, with_models
 from benchmark.study import Claim, Grid, Published, Study, StudyRow
 
 Trials = Mapping[tuple[str, str], frozenset[str]]
@@ -31,7 +32,7 @@ class Figure:
     mean: float | None
     std: float | None
     low: float | None
-    """95 % bootstrap interval of the mean, over victims; None under three."""
+    """95 % bootstrap interval of the mean, over attacks and seeds; None under three."""
     high: float | None
     worst: float | None
     lowest: float | None
@@ -107,11 +108,9 @@ def _of(usable: pd.DataFrame, identities: frozenset[str]) -> pd.DataFrame:
 
 
 def _figure(grid: Grid, row: StudyRow, identities: frozenset[str], usable: pd.DataFrame) -> Figure:
-    # In the order of victims, as the leaderboard has them: the bootstrap's draws go by their place.
     mine = _of(usable, identities).sort_values("victim")
     after = mine["asr_after"].to_numpy(dtype=np.float64)
-    (interval,) = intervals([(after, np.ones(len(after)))])
-    low, high = interval or (None, None)
+    low, high = interval(mine, "asr_after")
     return Figure(
         grid=grid.name,
         row=row.label,

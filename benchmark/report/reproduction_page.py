@@ -106,7 +106,7 @@ def _claim(one: ClaimFigure) -> str:
 def _notes() -> Iterator[str]:
     yield (
         "All rates in percent. n: trials on victims whose attack took; std over trials (n - 1); "
-        "95 %: bootstrap over victims, none under "
+        "95 %: bootstrap over attacks and seeds, none under "
         f"{FEWEST}. A row of several models a trial (the pixel-space baseline) counts each trial "
         "once, with their mean; the paper does not say whether its worst is of single patterns."
     )

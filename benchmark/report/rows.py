@@ -71,7 +71,7 @@ class Row:
     asr_after_std: float | None = None
     """Sample standard deviation (n - 1) over trials; None under two."""
     asr_after_ci_low: float | None = None
-    """95 % bootstrap interval of the mean, over `models`; None under three trials or models."""
+    """95 % bootstrap interval of the mean, over attacks and seeds; None under three of either."""
     asr_after_ci_high: float | None = None
     asr_after_worst: float | None = None
     asr_after_worst_trigger: str | None = None
