@@ -70,6 +70,29 @@ def test_leaderboard_prints_nothing_but_json(bench, out):
     assert (row["defense"], row["trials"], row["failed"]) == ("mesa", 2, 1)
 
 
+def test_a_table_for_a_paper_has_the_rows_that_were_asked_for(bench, out):
+    with Store.open(out, write=True) as store:
+        for number, asr in enumerate((0.01, 0.02)):
+            fields = {"variant": f"epochs={number}", "metrics": {"asr": asr}}
+            store.put_trial(trial(f"cd{number}", variant_id=f"cdef{number}", **fields))
+        oracle = {"defense": "oracle", "variant": "", "role": "oracle"}
+        store.put_trial(trial("ef", variant_id="oracle", **oracle))
+
+    def rows(*names):
+        arguments = [word for name in names for word in ("--row", name)]
+        found = json.loads(bench("leaderboard", "--out", out, "--format", "json", *arguments))
+        return [(row["variant"], row["rank"]) for row in found]
+
+    assert rows() == [("epochs=0", 1), ("epochs=1", 2), ("epochs=5", 3), ("", None)]
+    assert rows("oracle", "mesa:epochs=1") == [("epochs=1", 2), ("", None)]
+    assert rows("cdef1") == [("epochs=1", 2)]
+    assert rows("mesa") == rows()[:3]
+    assert "oracle" not in bench("leaderboard", "--out", out, "--format", "latex", "--row", "mesa")
+    assert "epochs=0" not in bench("leaderboard", "--out", out, "--row", "oracle")
+    with pytest.raises(UserError, match=r"meza.*mesa"):
+        rows("meza")
+
+
 @pytest.mark.parametrize("format", ["csv", "markdown", "latex"])
 def test_leaderboard_prints_the_other_formats(bench, out, format):
     assert "mesa" in bench("leaderboard", "--out", out, "--format", format)

@@ -16,6 +16,14 @@ def register(app: typer.Typer) -> None:
 def leaderboard(
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("bench-results"),
     format: Annotated[str, typer.Option(help="table, json, csv, markdown or latex.")] = "table",
+    row: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Show this row only; give it again for more. A defense, a variant as `bench "
+            "compare` takes it, or the start of its variant_id. Ranks stay those among all.",
+        ),
+    ] = None,
 ) -> None:
     """Print how the defenses compare, from the results in a folder."""
     from benchmark.errors import unknown_name
@@ -30,8 +38,8 @@ def leaderboard(
     if frame.empty:
         raise no_results(out)
     if format != "table":
-        typer.echo(render(frame, format), nl=False)
+        typer.echo(render(frame, format, row or ()), nl=False)
         return
     from rich.console import Console
 
-    print_leaderboard(Console(), frame)
+    print_leaderboard(Console(), frame, row or ())

@@ -15,6 +15,7 @@ from benchmark.report.escape import csv_cell
 from benchmark.report.markup import to_latex, to_markdown
 from benchmark.report.ranking import ranked
 from benchmark.report.rows import Row
+from benchmark.report.selecting import selected
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,28 +24,32 @@ if TYPE_CHECKING:
 FORMATS = ("table", "json", "csv", "markdown", "latex")
 
 
-def leaderboard(frame: pd.DataFrame) -> list[Row]:
-    """Return the rows of every leaderboard in `frame`, a `Store.trials_frame()`, in order."""
-    return ranked(aggregate(frame))
+def leaderboard(frame: pd.DataFrame, only: Sequence[str] = ()) -> list[Row]:
+    """Return the rows of every leaderboard in `frame`, a `Store.trials_frame()`, in order.
+
+    `only`: names of the rows to keep, as `selected` takes them; ranks stay those among all.
+    """
+    rows = ranked(aggregate(frame))
+    return selected(rows, only) if only else rows
 
 
-def print_leaderboard(console: Console, frame: pd.DataFrame) -> None:
+def print_leaderboard(console: Console, frame: pd.DataFrame, only: Sequence[str] = ()) -> None:
     """Print a table for each leaderboard in `frame`, laid out for the width of `console`."""
     from benchmark.report.table import board_view  # rich is needed for this format only
 
-    for board in boards(leaderboard(frame)):
+    for board in boards(leaderboard(frame, only)):
         console.print(board_view(board, console))
         console.print()
 
 
-def render(frame: pd.DataFrame, format: str) -> str:
+def render(frame: pd.DataFrame, format: str, only: Sequence[str] = ()) -> str:
     """Return the leaderboards in `frame` as text in one of `FORMATS` but `table`.
 
     JSON and CSV have fractions and every figure; Markdown and LaTeX have percent.
     """
     if format not in _RENDERERS:
         raise unknown_name("format", format, FORMATS)
-    return _RENDERERS[format](leaderboard(frame))
+    return _RENDERERS[format](leaderboard(frame, only))
 
 
 def _json(rows: Sequence[Row]) -> str:

@@ -34,6 +34,19 @@ def pairs_named(rows: Sequence[Row], a: str, b: str) -> list[tuple[Row, Row]]:
     return pairs
 
 
+def selected(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+    """Return the rows that have one of these names, in order.
+
+    A defense's name is that of all its variants. Raises `UserError` for a name that no row has.
+    """
+    found = {name: _matching(rows, name) for name in names}
+    for name, matching in found.items():
+        if not matching:
+            raise unknown_name("row of a leaderboard", name, _known(rows))
+    kept = {id(row) for matching in found.values() for row in matching}
+    return [row for row in rows if id(row) in kept]
+
+
 def _matching(rows: Iterable[Row], name: str) -> list[Row]:
     """Return the rows of that name; a defense's own name goes before an identity that fits."""
     found = [row for row in rows if name in _names(row)]
