@@ -328,4 +328,5 @@ def test_each_seed_has_random_numbers_of_its_own_and_all_are_one_model(
         assert row["asr_after_ci_low"] is row["asr_after_ci_high"] is None
     said = command("compare", "none", "shake", "--out", tmp_path / "out").stdout
     assert "3 victims (of 1 different models)" in said
-    assert "No interval: it takes pairs on at least 3 different models." in " ".join(said.split())
+    words = " ".join(said.split())
+    assert "No interval: it takes pairs on at least 3 different attacks or seeds." in words
