@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -71,3 +72,16 @@ def test_what_a_dead_process_left_is_removed_however_deep(tmp_path, monkeypatch)
     dig(tmp_path / f"bench-test-{2**22 + 1}-left", "d")  # no process has so high a number
     made = scratch.make("bench-test-")
     assert list(tmp_path.iterdir()) == [made]
+
+
+def test_a_folder_of_a_dead_process_goes_with_the_next_of_its_kind(tmp_path, monkeypatch):
+    """As of a check whose process the checked plugin ended."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    words = "from benchmark.executors.scratch import temporary; import os"
+    ended = f"{words}; made = temporary('bench-test-'); os._exit(0)"
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", ended], env=environment, check=True)
+    assert len(list(tmp_path.iterdir())) == 1
+    with scratch.temporary("bench-test-") as made:
+        assert list(tmp_path.iterdir()) == [tmp_path / made]
+    assert list(tmp_path.iterdir()) == []

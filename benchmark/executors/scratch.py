@@ -26,6 +26,15 @@ def make(prefix: str, longest: int | None = None) -> Path:
     return Path(tempfile.mkdtemp(prefix=name, dir=place))
 
 
+def temporary(prefix: str) -> tempfile.TemporaryDirectory[str]:
+    """Return a new folder that goes when it is closed or forgotten; the dead's are removed too.
+
+    One whose process was ended from outside, as by a plugin that is checked, cannot clean up.
+    """
+    _sweep(Path(tempfile.gettempdir()), prefix)
+    return tempfile.TemporaryDirectory(prefix=f"{prefix}{os.getpid()}-", ignore_cleanup_errors=True)
+
+
 def _sweep(place: Path, prefix: str) -> None:
     for left in place.glob(f"{prefix}*"):
         number = left.name.removeprefix(prefix).partition("-")[0]

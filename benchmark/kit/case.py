@@ -18,6 +18,7 @@ from benchmark.builtin.triggers import black_white_trigger
 from benchmark.context import RunContext
 from benchmark.contracts import ImageSet, View
 from benchmark.data import PreparedDataset, load_split, prepare
+from benchmark.executors.scratch import temporary
 from benchmark.jobs import Component, Split
 from benchmark.kit import tiny
 from benchmark.loading.origin import Kind
@@ -50,7 +51,7 @@ class TinyCase:
     @classmethod
     def make(cls) -> TinyCase:
         """Make the images and train the two models: a second on one core."""
-        folder = tempfile.TemporaryDirectory(prefix="bench-kit-", ignore_cleanup_errors=True)
+        folder = temporary("bench-kit-")
         spec = load_spec(tiny.ORIGIN, "dataset", tiny.DATASET)
         dataset = prepare(spec, spec.options(), None, Path(folder.name))  # type: ignore[arg-type]
         network = component("model", tiny.MODEL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel
 from benchmark.data import load_split, prepare
 from benchmark.data_summary import fingerprint
 from benchmark.errors import UserError
+from benchmark.executors.scratch import temporary
 from benchmark.kit.findings import Book, Rule
 from benchmark.kit.places import line_of_error
 from benchmark.kit.watch import changed, global_state, stir_global_generators
@@ -28,7 +28,7 @@ def judge_dataset(
 ) -> None:
     """Prepare the data set in an empty cache, as a first run does, and load it once more."""
     stir_global_generators(1)
-    with tempfile.TemporaryDirectory(prefix="bench-kit-", ignore_cleanup_errors=True) as cache:
+    with temporary("bench-kit-") as cache:
         try:
             prepared = prepare(spec, options, data_dir, Path(cache))
             train, test = (load_split(prepared, split) for split in ("train", "test"))
