@@ -128,6 +128,11 @@ def test_a_colour_keeps_pixels_and_target_in_any_subset(
     assert rgb3x3_instances(part, TEN) == [whole[index] for index in chosen]
 
 
+@pytest.mark.parametrize("grid", [BlackWhiteOptions, ColourOptions])
+def test_all_is_the_whole_grid_where_a_preset_names_some(grid: type[BlackWhiteOptions]) -> None:
+    assert grid(triggers="all") == grid()
+
+
 def test_options_survive_json() -> None:
     options = BlackWhiteOptions(triggers="0,27", target="random", grid_seed=3)
     assert BlackWhiteOptions.model_validate_json(options.model_dump_json()) == options

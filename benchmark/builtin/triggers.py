@@ -108,7 +108,7 @@ class GridOptions(Options):
 
     triggers: Names | None = Field(
         None,
-        description="names of the triggers, such as 0,170,27; default: the whole grid",
+        description="names of the triggers, such as 0,170,27, or `all`; default: the whole grid",
         json_schema_extra=CHOOSES,
     )
     target: Annotated[int, Field(ge=0)] | Literal["random"] = Field(
@@ -119,6 +119,12 @@ class GridOptions(Options):
     grid_seed: int = Field(
         0, description="seed of everything random about the grid", json_schema_extra=CHOOSES
     )
+
+    @field_validator("triggers", mode="before")
+    @classmethod
+    def _whole_grid(cls, value: object) -> object:
+        """Let a command ask for all triggers where its preset names some."""
+        return None if value == "all" else value
 
     @field_validator("triggers")
     @classmethod
