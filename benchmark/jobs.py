@@ -34,8 +34,8 @@ class Component(Message):
     options: dict[str, Any]
 
     @property
-    def made_by(self) -> str:
-        """Return what is another text for other code: the version, and the start of a file's hash.
+    def code_version(self) -> str:
+        """Return the version, and of a file the start of its hash: other code has another one.
 
         Somebody who edits one file does not think of raising its version.
         """
@@ -110,7 +110,7 @@ class TrialJob(Message):
     """Identity of the backdoored model's job."""
     artifact: str = ""
     """SHA-256 of the backdoored model's weights; the driver fills it in."""
-    again: int = 0
+    repeat: int = 0
     """Number of the seed where the weights cannot tell it, as of a model that is brought; else 0.
 
     Weights that were made here are other ones for each seed.
@@ -124,8 +124,8 @@ class TrialJob(Message):
         find trigger and target by trying them. Nor does it know the defense's options: variants of
         one defense share their random numbers.
         """
-        again = (self.again,) if self.again else ()
-        return derive_seed("defense", self.artifact, self.defense.name, *again)
+        repeat = (self.repeat,) if self.repeat else ()
+        return derive_seed("defense", self.artifact, self.defense.name, *repeat)
 
 
 Job = BaseJob | VictimJob | TrialJob

@@ -24,7 +24,7 @@ class Keeper:
     run_id: str
     command: str = ""
     """What was typed."""
-    again: Collection[str] = ()
+    doing: Collection[str] = ()
     """Identities of the jobs that this run does, stored ones among them."""
     models: dict[str, ModelRecord] = field(default_factory=dict)
     """Identity → the models that are there, those that failed among them."""
@@ -80,7 +80,7 @@ class Keeper:
         """
         if before.artifact == now.artifact:
             return
-        stale = [one for one in self.store.built_on(now.id) if one not in self.again]
+        stale = [one for one in self.store.built_on(now.id) if one not in self.doing]
         if stale:
             what = f"base model, seed {now.seed}"
             if now.kind == "victim":
@@ -97,7 +97,7 @@ class Keeper:
         # The file's name alone: exported rows travel, and a folder is nobody's business.
         plugin = job.defense.origin | {"path": Path(job.defense.origin["path"]).name}
         # In no identity: a metric decides no other number. But it decides its own.
-        measured = {METRICS: {metric.name: metric.made_by for metric in job.metrics}}
+        measured = {METRICS: {metric.name: metric.code_version for metric in job.metrics}}
         record = trial_record(
             planned,
             status=report.status,

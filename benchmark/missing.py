@@ -77,7 +77,8 @@ def measured_otherwise(plan: Plan, store: Store) -> dict[str, list[str]]:
         others = [
             metric.name
             for metric in asked[trial.trial]
-            if kept.get(metric.name, metric.made_by if _is_first(metric) else "") != metric.made_by
+            if kept.get(metric.name, metric.code_version if _is_first(metric) else "")
+            != metric.code_version
         ]
         if others and trial.status == "done":
             found[trial.trial] = others

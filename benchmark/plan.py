@@ -206,9 +206,9 @@ class _Planner:
             "victim": victim.job.id,
             "defense": defense.deciding,
         }
-        again = seed if instance.model is not None else 0
-        if again:  # once, these had the random numbers of seed 0, and were no repeats
-            payload["again"] = again
+        repeat = seed if instance.model is not None else 0
+        if repeat:  # once, these had the random numbers of seed 0, and were no repeats
+            payload["repeat"] = repeat
         key = identity("trial", payload)
         job = TrialJob(
             id=key,
@@ -220,7 +220,7 @@ class _Planner:
             instance=instance,
             split=self._split(seed),
             victim=victim.job.id,
-            again=again,
+            repeat=repeat,
         )
         facts = victim.facts | {
             "group": group,

@@ -215,6 +215,23 @@ def test_a_clean_model_counts_once_whatever_is_stamped_on_it():
     assert (two.models, two.asr_after_ci_low) == (2, None)
 
 
+def test_stamps_on_clean_models_are_no_attacks():
+    """Whichever stamp was tried on which, the interval is that over the base models."""
+    asrs = [0.1, 0.2, 0.6]
+    one, several_stamps = (
+        [
+            trial | {"victim": f"v{n}", "seed": n, "trigger": trigger}
+            for n, (trial, trigger) in enumerate(zip(made, triggers, strict=True))
+        ]
+        for made in [several("mesa", asrs, min_asr=math.nan)]
+        for triggers in ("000", "012")
+    )
+    (expected,), (row,) = leaderboard(frame(*one)), leaderboard(frame(*several_stamps))
+    assert row.asr_after_ci_low is not None
+    assert row.asr_after_ci_low == expected.asr_after_ci_low
+    assert row.asr_after_ci_high == expected.asr_after_ci_high
+
+
 def test_a_row_depends_on_its_own_trials_alone():
     rng = random.Random(0)
     mine = several("mesa", [rng.random() for _ in range(9)])

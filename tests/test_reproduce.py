@@ -87,7 +87,7 @@ def test_the_published_figures_are_the_posters():
         ([0.02, 0.036, 0.05], "agrees"),
         ([0.20, 0.21, 0.22], "differs: 17.4 points above"),
         ([0.01, 0.01, 0.01], "differs: 2.6 points below"),
-        ([0.20, 0.21], "16.9 points above the paper; fewer than 3 victims, so no verdict"),
+        ([0.20, 0.21], "16.9 points above the paper; fewer than 3 attacks or seeds, so no verdict"),
         ([], "not measured"),
     ],
 )

@@ -10,11 +10,6 @@ from benchmark.doctor.machine import Machine
 from benchmark.estimate import in_words
 
 
-def _cores(machine: Machine) -> str:
-    fewer = machine.cores < machine.cores_visible
-    return f"{machine.cores} {f'of {machine.cores_visible} ' if fewer else ''}cores to use"
-
-
 def lines(found: Diagnosis) -> Iterator[str]:
     """Yield what a person reads, line by line."""
     machine = found.machine
@@ -40,6 +35,11 @@ def lines(found: Diagnosis) -> Iterator[str]:
         yield from (f"problem: {problem}" for problem in found.problems)
     else:
         yield "nothing stands in the way"
+
+
+def _cores(machine: Machine) -> str:
+    fewer = machine.cores < machine.cores_visible
+    return f"{machine.cores} {f'of {machine.cores_visible} ' if fewer else ''}cores to use"
 
 
 def _data(found: Diagnosis) -> Iterator[str]:

@@ -57,8 +57,8 @@ def intervals(rows: Sequence[Sample], level: float = 0.95) -> list[tuple[float, 
             alike[attacks.tobytes(), seeds.tobytes()].append(at)
     tails = ((1 - level) / 2, (1 + level) / 2)
     for members in alike.values():
-        for at, (low, high) in zip(members, _tails([rows[i] for i in members], tails), strict=True):
-            found[at] = (low, high)
+        for at, ends in zip(members, _tails([rows[i] for i in members], tails), strict=True):
+            found[at] = ends
     return found
 
 
@@ -68,8 +68,8 @@ def _tails(rows: Sequence[Sample], tails: tuple[float, float]) -> list[tuple[flo
     counts = np.stack([row.counts for row in rows], axis=1)
     attacks, seeds = _numbered(rows[0].attacks), _numbered(rows[0].seeds)
     # Where not every attack has every seed, a resample may have drawn no model at all.
-    blocks = [(w @ sums, w @ counts) for w in _weights(attacks, seeds)]
-    means = np.concatenate([s[(c > 0).all(axis=1)] / c[(c > 0).all(axis=1)] for s, c in blocks])
+    weights = (w[w.any(axis=1)] for w in _weights(attacks, seeds))
+    means = np.concatenate([(w @ sums) / (w @ counts) for w in weights])
     return [(float(low), float(high)) for low, high in np.quantile(means, tails, axis=0).T]
 
 

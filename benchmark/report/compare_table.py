@@ -48,7 +48,7 @@ def comparison_view(comparison: Comparison, console: Console) -> RenderableType:
 def verdict(found: Difference) -> str:
     """Answer whether the difference is distinguishable from zero."""
     if found.ci_low is None or found.distinguishable is None:
-        return "too few pairs"
+        return "too few attacks or seeds"
     if not found.distinguishable:
         return "no"
     return f"yes: A is {'higher' if found.ci_low > 0 else 'lower'}"
@@ -84,8 +84,6 @@ def _cells(found: Difference) -> tuple[str, ...]:
 
 
 def _notes(comparison: Comparison) -> list[str]:
-    if comparison.pairs < FEWEST:
-        return [f"No interval: it takes at least {FEWEST} pairs."]
     if comparison.units < FEWEST:
         return [f"No interval: it takes pairs on at least {FEWEST} different attacks or seeds."]
     found = ["A − B: mean over pairs on the same victim; 95 % bootstrap over attacks and seeds."]

@@ -50,7 +50,7 @@ class Figure:
         off = 100 * (self.mean - self.published.mean)
         by = f"{abs(off):.1f} points {'above' if off > 0 else 'below'} the paper"
         if self.low is None or self.high is None:
-            return f"{by}; fewer than {FEWEST} victims, so no verdict"
+            return f"{by}; fewer than {FEWEST} attacks or seeds, so no verdict"
         if self.low <= self.published.mean <= self.high:
             return "agrees: the paper's mean lies in our interval"
         return f"differs: {by}"
@@ -108,7 +108,7 @@ def _of(usable: pd.DataFrame, identities: frozenset[str]) -> pd.DataFrame:
 
 
 def _figure(grid: Grid, row: StudyRow, identities: frozenset[str], usable: pd.DataFrame) -> Figure:
-    mine = _of(usable, identities).sort_values("victim")
+    mine = _of(usable, identities)
     after = mine["asr_after"].to_numpy(dtype=np.float64)
     low, high = interval(mine, "asr_after")
     return Figure(

@@ -27,7 +27,8 @@ def with_models(frame: pd.DataFrame) -> pd.DataFrame:
     key = pd.factorize(frame["group"] + "\0" + known.mask(control, seeds))[0]
     victim = pd.Series(pd.factorize(frame["victim"], sort=True)[0], index=frame.index)
     of_model = victim.groupby(key).transform("min")
-    attack = frame["trigger"].astype(str) + "\0" + frame["target"].astype(str)
+    # What is stamped on a clean model is no attack: its base model is all that there is of it.
+    attack = (frame["trigger"].astype(str) + "\0" + frame["target"].astype(str)).mask(control, "")
     attacks = pd.Series(pd.factorize(attack)[0], index=frame.index)
     return frame.assign(
         of_model=of_model,
