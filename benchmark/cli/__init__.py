@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
+import signal
 import sys
 from typing import Annotated, Any, NoReturn
 
@@ -124,6 +126,10 @@ def main() -> None:
     except Exception as error:
         hint = "" if Verbosity.wanted else "; --verbose shows where"
         _refuse(f"unexpected error: {type(error).__name__}: {error}{hint}", status=1)
+    finally:
+        # All is said and kept. While Python ends, a Ctrl-C would print a traceback or, later,
+        # replace the exit status of what was done.
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
 
 def _refuse(text: str, status: int = 2) -> NoReturn:

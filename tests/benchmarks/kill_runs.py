@@ -161,9 +161,7 @@ class Killing:
             self.counts["stopped in another way than asked"] += status != -signal.SIGKILL
             return
         self.counts["interrupts"] += 1
-        told = KEPT.search(said)
-        clean = status == 130 and "Traceback" not in said
-        clean = clean and (int(told[1]) == new if told else said == "bench: interrupted\n")
+        clean = status == 130 and "Traceback" not in said and _is_true(said, new)
         self.counts["interrupts without status 130 and a true message"] += not clean
         if not clean:
             print(f"status {status}, {new} new trials, said: {said}", file=sys.stderr)
@@ -186,6 +184,15 @@ class Killing:
 
 
 OUT = ("results.sqlite", "artifacts", ".lock")
+
+
+def _is_true(said: str, new: int) -> bool:
+    """Return whether an interrupted run's last words fit the number of trials that it stored."""
+    if told := KEPT.search(said):
+        return int(told[1]) == new
+    # Before its first job, or while it prints what it has done.
+    whole = said == "bench: interrupted\n" or f"\n{new} trials done" in said
+    return whole and said.endswith("bench: interrupted\n")
 
 
 def _text(path: Path) -> str:
