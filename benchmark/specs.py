@@ -92,6 +92,7 @@ class DefenseSpec:
     gives: frozenset[Output] = frozenset({Output.MODEL})
     paper: str | None = None
     role: Role = Role.RANKED
+    """Never ranked if it needs the trigger's pixels: it is `Role.ORACLE` then, or is refused."""
     presets: PresetOptions = field(default_factory=dict)
     terms: Callable[[Any], tuple[frozenset[Knowledge], frozenset[Output]]] | None = None
     """What it needs and gives under given options, where they decide it; for the default options

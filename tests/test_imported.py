@@ -151,7 +151,7 @@ def bench(command, tmp_path: Path, monkeypatch, capsys):
 
 
 SPY = """
-from benchmark.api import DefenseSpec, Knowledge, Outcome, hookimpl
+from benchmark.api import DefenseSpec, Knowledge, Outcome, Role, hookimpl
 
 
 class Spy:
@@ -172,7 +172,7 @@ BOTH = {Knowledge.WEIGHTS, Knowledge.TRIGGER_SIZE}
 def bench_defenses():
     told = frozenset(BOTH | {Knowledge.TRIGGER_PIXELS})
     return [
-        DefenseSpec("told", "1", "looks", Spy, needs=told),
+        DefenseSpec("told", "1", "looks", Spy, needs=told, role=Role.ORACLE),
         DefenseSpec("untold", "1", "looks", Spy, needs=frozenset(BOTH)),
     ]
 """

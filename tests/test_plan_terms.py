@@ -14,6 +14,7 @@ from benchmark.errors import UserError
 from benchmark.jobs import TrialJob
 from benchmark.plan import Machine, make_plan
 from benchmark.plugins import load_plugins
+from benchmark.rehearsal import rehearse
 from benchmark.types import DatasetInfo
 
 TINY = Path(__file__).parent / "plugin_files" / "tiny_case.py"
@@ -34,13 +35,15 @@ from typing import Literal
 from benchmark.api import DefenseSpec, Knowledge, Options, Output, hookimpl
 
 class SeekerOptions(Options):
-    target: Literal["given", "detect", "fail", "words"] = "given"
+    target: Literal["given", "detect", "fail", "words", "all"] = "given"
 
 WEIGHTS, TARGET = Knowledge.WEIGHTS, Knowledge.TARGET_CLASS
 
 def terms(options):
     if options.target == "fail":
         raise RuntimeError("no such target")
+    if options.target == "all":
+        return frozenset(Knowledge), frozenset({Output.MODEL})
     if options.target == "words":
         return {"weights"}, frozenset({Output.MODEL})
     if options.target == "detect":
@@ -91,6 +94,17 @@ def test_terms_that_fail_are_blamed_on_the_plugin(
 ) -> None:
     with pytest.raises(UserError, match=f"a_plugin.py.*{reason}"):
         trial(target=target)
+
+
+def test_an_option_that_tells_the_trigger_needs_the_oracles_role(
+    write_plugin: Callable[..., Path],
+) -> None:
+    plugins = load_plugins((TINY, write_plugin(SEEKER, header="")))
+    request = Request(
+        defenses=("seeker",), dataset="tiny", model="one-conv", sets={"seeker.target": "all"}
+    )
+    with pytest.raises(UserError, match="'seeker': role must be Role.ORACLE"):
+        rehearse(resolve(request, plugins))
 
 
 DETECT = {"target": "detect"}

@@ -91,6 +91,7 @@ def test_a_broken_file_is_refused_in_one_line(
         ("needs={'weights'}", "needs must be a frozenset of Knowledge"),
         ("gives=frozenset({'model'})", "gives must be a frozenset of Output"),
         ("role='oracle'", "role must be a Role"),
+        ("needs=frozenset(Knowledge)", "role must be Role.ORACLE"),
         ("presets={'quick': 3}", "presets must map"),
         ("terms='all'", "terms must be callable or None"),
     ],
@@ -99,5 +100,6 @@ def test_a_spec_is_checked_when_it_is_loaded(
     write_plugin: Writer, fields: str, message: str
 ) -> None:
     values = f"{{'name': 'mine', 'version': '1', 'summary': 'x', 'factory': int}} | dict({fields})"
-    source = f"@hookimpl\ndef bench_defenses(): return [DefenseSpec(**({values}))]"
+    source = "from benchmark.api import Knowledge\n@hookimpl\n"
+    source += f"def bench_defenses(): return [DefenseSpec(**({values}))]"
     assert message in refusal(write_plugin(source))

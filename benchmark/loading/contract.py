@@ -69,6 +69,7 @@ def _own_checks(spec: Spec) -> Iterable[tuple[bool, str]]:
         yield not _members(spec.needs, Knowledge), "needs must be a frozenset of Knowledge"
         yield not _members(spec.gives, Output), "gives must be a frozenset of Output"
         yield not isinstance(spec.role, Role), "role must be a Role"
+        yield _knows_too_much(spec), "role must be Role.ORACLE, since it needs the trigger's pixels"
         yield not (spec.terms is None or callable(spec.terms)), "terms must be callable or None"
     if isinstance(spec, AttackSpec):
         yield not callable(spec.instances), "instances must be callable"
@@ -78,6 +79,11 @@ def _own_checks(spec: Spec) -> Iterable[tuple[bool, str]]:
     if isinstance(spec, DatasetSpec):
         yield not isinstance(spec.info, DatasetInfo), "info must be a DatasetInfo"
         yield not (spec.look is None or callable(spec.look)), "look must be callable or None"
+
+
+def _knows_too_much(spec: DefenseSpec) -> bool:
+    """Say whether it would be ranked among those that have to find the trigger."""
+    return Knowledge.TRIGGER_PIXELS in spec.needs and spec.role != Role.ORACLE
 
 
 def _text(value: object) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmark.api import DefenseSpec, Knowledge, Outcome, View, hookimpl
+from benchmark.api import DefenseSpec, Knowledge, Outcome, Role, View, hookimpl
 
 TELLING = re.compile(r"^/|secret|bw3x3|curious|insider")
 
@@ -91,7 +91,11 @@ class Curious:
 @hookimpl
 def bench_defenses() -> list[DefenseSpec]:
     little = frozenset({Knowledge.WEIGHTS, Knowledge.CLEAN_IMAGES})
-    told = {"curious": little, "insider": frozenset(Knowledge)}
+    told = {
+        "curious": (little, Role.RANKED),
+        "insider": (frozenset(Knowledge), Role.ORACLE),
+    }
     return [
-        DefenseSpec(name, "1", "looks around", Curious, needs=needs) for name, needs in told.items()
+        DefenseSpec(name, "1", "looks around", Curious, needs=needs, role=role)
+        for name, (needs, role) in told.items()
     ]
