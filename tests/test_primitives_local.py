@@ -139,17 +139,18 @@ class Odd(nn.Module):
 
 LAYER = st.sampled_from([1, 2, 3, 5]).flatmap(
     lambda kernel: st.tuples(
-        st.just(kernel), st.integers(1, 3), st.integers(0, kernel - 1), st.booleans()
+        st.just(kernel), st.integers(1, 5), st.integers(0, kernel - 1), st.booleans()
     )
 )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.data())
 def test_any_kernels_strides_paddings_stamps_and_places(data: st.DataObject) -> None:
     layers = data.draw(st.lists(LAYER, min_size=1, max_size=4))
     height, width = data.draw(st.integers(12, 20)), data.draw(st.integers(12, 20))
-    size = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))
+    most = (height, width) if data.draw(st.booleans()) else (4, 4)  # or nearly all of the image
+    size = data.draw(st.integers(1, most[0])), data.draw(st.integers(1, most[1]))
     corner = (
         data.draw(st.integers(0, height - size[0])),
         data.draw(st.integers(0, width - size[1])),
@@ -210,6 +211,52 @@ def test_half_precision_is_near() -> None:
     expected = whole(model, images, triggers, place)
     assert found.dtype == torch.float32
     assert 0 < (found - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+@pytest.mark.parametrize("size", [(13, 14), (15, 13), (16, 16)])
+def test_a_stamp_may_cover_nearly_all_of_an_image(size: tuple[int, int]) -> None:
+    model, images, triggers = resnet(), random(3, 3, 16, 16), random(2, 3, 3, *size)
+    for corner in {(0, 0), (16 - size[0], 0), ((16 - size[0]) // 2, 16 - size[1])}:
+        agree(model, images, triggers, corner)
+
+
+@pytest.mark.parametrize("corner", [(9, 4), (12, 12)])
+def test_a_stamp_may_lie_where_strides_look_at_some_of_it_or_at_nothing(
+    corner: tuple[int, int],
+) -> None:
+    """Patches of 5 pixels leave the last of 14 rows and columns, and the stamp there, unseen."""
+    torch.manual_seed(5)
+    model, images = Odd([(5, 5, 0, False), (2, 1, 1, False)]).eval().double(), random(2, 3, 14, 14)
+    triggers, place, local = random(2, 2, 3, 2, 2), torch.tensor([corner]), frozen(model)
+    found = local.stamped(images, triggers, place)
+    torch.testing.assert_close(found, whole(model, images, triggers, place))
+
+
+class Scaled(nn.Module):
+    """Scales and shifts what a convolution gave, before the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.one(x) * 0.5 + 0.1) * 2
+        return self.head(torch.relu(self.two(x)).amax(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("make", [Scaled, lambda: resnet().float()])
+def test_half_precision_is_near_backward_too(make: Callable[[], nn.Module]) -> None:
+    torch.manual_seed(0)
+    model, images, triggers = make().eval(), random(3, 3, 16, 16), random(2, 3, 3, 3, 3)
+    images, triggers, place = images.float(), triggers.float(), torch.tensor([[5, 9]])
+    none = torch.zeros(2, 3, dtype=torch.bool)
+    local = frozen(model, precision="bfloat16")
+    assert local.why_dense == ""
+    logits, back = both(lambda t: local.stamped(images, t, place), triggers, none)
+    expected, gradient = both(lambda t: whole(model, images, t, place), triggers, none)
+    assert (logits - expected).abs().max() < 0.05 * expected.abs().max()
+    assert torch.nn.functional.cosine_similarity(back.flatten(), gradient.flatten(), dim=0) > 0.95
 
 
 class Rereads(nn.Module):

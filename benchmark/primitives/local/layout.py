@@ -55,13 +55,16 @@ def _changed(program: Program, image: tuple[int, int], stamp: Box) -> tuple[list
     images, changed = [Box.whole(image)], [stamp]
     for layer in program.layers:
         whole, box = images[layer.source], changed[layer.source]
+        pastes = True
         match layer:
             case Conv():
                 whole = Box.whole(layer.sliding.output_size(whole.size))
                 box = layer.sliding.reached(box) & whole
             case Add():
                 box = box | changed[layer.other]
-        dense = box.area == 0 or box.area >= DENSE_FROM * whole.area
+            case _:  # takes what changed as it is, also if that is a stamp on most of the image
+                pastes = False
+        dense = pastes and (box.area == 0 or box.area >= DENSE_FROM * whole.area)
         images.append(whole)
         changed.append(whole if dense else box)
     return images, changed

@@ -14,7 +14,9 @@ from benchmark.primitives.local.regions import Region
 from benchmark.primitives.local.trunk import Trunk
 
 _CHUNK = 250
-"""Images at a time: whole activations of a large network take tens of MiB an image."""
+"""Images at a time, at most."""
+_WORKING_BYTES = 2**30
+"""What the activations of one such chunk may take; a large network's are tens of MiB an image."""
 
 
 def activations(
@@ -31,14 +33,16 @@ def activations(
     """
     trunk.remember({})
     size = (images.shape[2], images.shape[3])
-    chosen = _fitting(trunk, program, images, _candidates(program, size, stamp), room)
+    chosen, cost = _fitting(trunk, program, images, _candidates(program, size, stamp), room)
+    chunk = max(1, min(_CHUNK, _WORKING_BYTES // max(1, cost)))
     kept: dict[int, Tensor] = {}
-    for start in range(0, len(images) if chosen else 0, _CHUNK):
-        for number, region in _whole(trunk, program, images[start : start + _CHUNK], chosen):
-            pixels = region.pixels.permute(0, 2, 3, 1)
+    for start in range(0, len(images) if chosen else 0, chunk):
+        whole = _whole(trunk, program, images[start : start + chunk], chosen)
+        for number in chosen:
+            pixels = whole[number].pixels.permute(0, 2, 3, 1)
             if number not in kept:
                 kept[number] = pixels.new_empty((len(images), *pixels.shape[1:]))
-            kept[number][start : start + _CHUNK] = pixels
+            kept[number][start : start + chunk] = pixels
     return kept
 
 
@@ -53,24 +57,21 @@ def _candidates(program: Program, size: tuple[int, int], stamp: tuple[int, int])
 
 def _fitting(
     trunk: Trunk, program: Program, images: Tensor, candidates: list[int], room: int
-) -> set[int]:
-    """Return the first of the candidates, as many as fit."""
+) -> tuple[set[int], int]:
+    """Return the first of the candidates, as many as fit, and the bytes of one image's pass."""
+    whole = _whole(trunk, program, images[:1], set(candidates))
     chosen, left = set(), room
-    for number, region in sorted(
-        _whole(trunk, program, images[:1], set(candidates)), key=lambda found: -found[0]
-    ):
-        left -= region.pixels.nbytes * len(images)
+    for number in sorted(candidates, reverse=True):
+        left -= whole[number].pixels.nbytes * len(images)
         if left < 0:
             break
         chosen.add(number)
-    return chosen
+    return chosen, sum(region.pixels.nbytes for region in whole.values())
 
 
 @torch.no_grad()
-def _whole(
-    trunk: Trunk, program: Program, images: Tensor, numbers: set[int]
-) -> list[tuple[int, Region]]:
-    """Return the whole of clean values."""
+def _whole(trunk: Trunk, program: Program, images: Tensor, numbers: set[int]) -> dict[int, Region]:
+    """Return the whole of clean values, and whatever they are computed from."""
     layout = lay_out_clean(program, (images.shape[2], images.shape[3]), numbers)
     values = trunk.clean(to_unit(images), layout)
-    return [(number, region) for number in numbers if (region := values[number]) is not None]
+    return {number: region for number, region in enumerate(values) if region is not None}

@@ -31,6 +31,8 @@ class Region:
             return self.cut(window).contiguous(memory_format=torch.channels_last)
         canvas = _canvas(self.pixels, len(self.pixels), window.size)
         common = self.box & window
+        if not common.area:  # strides may leave the last rows and columns of an image unseen
+            return canvas.zero_()
         rows, columns = common.within(window)
         for beyond in (slice(rows.start), slice(rows.stop, None)):
             canvas[:, :, beyond] = 0
@@ -55,8 +57,9 @@ def pasted(
     around = clean.padded(window) if not clean.box.covers(window) else clean.cut(window)
     canvas.view(stamped // images, images, *canvas.shape[1:]).copy_(around)
     common = changed.box & window
-    rows, columns = common.within(window)
-    canvas[:, :, rows, columns] = changed.cut(common)
+    if common.area:
+        rows, columns = common.within(window)
+        canvas[:, :, rows, columns] = changed.cut(common)
     return canvas
 
 

@@ -121,7 +121,7 @@ class Trunk:
             case Scale():
                 pixels = inputs[0].cut(box)
                 factor, shift = layer.factor.to(pixels.device), layer.shift.to(pixels.device)
-                return pixels * factor + shift
+                return (pixels * factor + shift).to(pixels.dtype)
             case Relu():
                 pixels = inputs[0].cut(box)
                 return pixels.relu_() if self._is_own(layer.source) else pixels.relu()
@@ -200,13 +200,16 @@ class Trunk:
                 output = values[number].pixels
                 if rows is not None:
                     output = chosen(output, rows)
-                return [(layer.source, torch.ops.aten.threshold_backward(gradient, output, 0))]
+                found = torch.ops.aten.threshold_backward(gradient.to(output.dtype), output, 0)
+                return [(layer.source, found)]
             case Add():
                 return [(source, own.cut(layout.changed[source])) for source in sources(layer)]
 
     def _back_conv(self, number: int, conv: Conv, gradient: Region, box: Box) -> Tensor:
         weight, _, turned = self._weights[number]
         sliding = conv.sliding
+        # A scale's factors are not of the convolutions' type, so neither is what they multiply.
+        gradient = Region(gradient.pixels.to(self.dtype), gradient.box)
         if sliding.stride == (1, 1):
             return convolved(gradient, sliding.reached(box), turned, None, (1, 1))
         window = sliding.seen(gradient.box)
