@@ -53,7 +53,8 @@ def measure(text: str) -> str:
         case VictimJob():
             found = _measure_victim(task.job, task.folder)
         case TrialJob():
-            found = _measure_trial(task.job, task.folder, task.result)
+            before = scoring.Answers.from_lists(*(task.victim_answers or _ask_victim(task.job)))
+            found = _measure_trial(task.job, task.folder, task.result, before)
     return json.dumps(found)
 
 
@@ -77,17 +78,26 @@ def _measure_victim(job: VictimJob, folder: JobFolder) -> dict[str, Any]:
     labels = scoring.scoring_images(job.setup.dataset, job.split).labels
     found = scoring.answers(model, job.setup, job.split, job.instance)
     numbers = scoring.victim_numbers(found, labels, job.instance.target)
-    return {"artifacts": [_keep(job.setup, folder)], "before": numbers}
+    return {
+        "artifacts": [_keep(job.setup, folder)],
+        "before": numbers,
+        "victim_answers": found.as_lists(),
+    }
 
 
-def _measure_trial(job: TrialJob, folder: JobFolder, result: Result) -> dict[str, Any]:
-    """Score each repaired model as reloaded from its file, beside the victim."""
+def _ask_victim(job: TrialJob) -> tuple[list[int], list[int]]:
+    artifacts = ArtifactStore(Path(job.setup.out))
+    artifacts.read(job.artifact)  # checked again: hours may lie between the defense's copy and this
+    victim = scoring.open_model(job.setup, artifacts.path(job.artifact))
+    return scoring.answers(victim, job.setup, job.split, job.instance).as_lists()
+
+
+def _measure_trial(
+    job: TrialJob, folder: JobFolder, result: Result, before: scoring.Answers
+) -> dict[str, Any]:
+    """Score each repaired model as reloaded from its file, beside the victim's answers."""
     setup, split, instance = job.setup, job.split, job.instance
     labels = scoring.scoring_images(setup.dataset, split).labels
-    artifacts = ArtifactStore(Path(setup.out))
-    artifacts.read(job.artifact)  # checked again: hours may lie between the defense's copy and this
-    victim = scoring.open_model(setup, artifacts.path(job.artifact))
-    before = scoring.answers(victim, setup, split, instance)
     paths = [folder.model(number) for number in range(len(result.models))]
     after = [
         scoring.answers(scoring.open_model(setup, path), setup, split, instance) for path in paths
@@ -98,6 +108,7 @@ def _measure_trial(job: TrialJob, folder: JobFolder, result: Result) -> dict[str
     )
     kept = {}
     if recovered.triggers is not None:
+        artifacts = ArtifactStore(Path(setup.out))
         kept["triggers_artifact"] = artifacts.add(folder.outbox / "triggers.safetensors")
     return {
         "artifacts": result.models,
@@ -107,6 +118,7 @@ def _measure_trial(job: TrialJob, folder: JobFolder, result: Result) -> dict[str
         "empty": scored.empty,
         "examples": scoring.examples(setup, split, instance, before, after[0]),
         "recovered_target": result.target,
+        "victim_answers": before.as_lists(),
         **kept,
     }
 

@@ -17,7 +17,7 @@ from benchmark.building import build, build_classifier, load_weights
 from benchmark.builtin.metrics import attack_success_rate, rate
 from benchmark.contracts import Evidence, ImageSet
 from benchmark.data import PreparedDataset, load_split, split_test
-from benchmark.errors import PluginChanged
+from benchmark.errors import JobFault, PluginChanged
 from benchmark.jobs import Component, Setup, Split
 from benchmark.primitives import predict, random_places
 from benchmark.records import EXAMPLES
@@ -68,6 +68,15 @@ class Answers:
 
     clean: Int64[Tensor, " count"]
     stamped: Int64[Tensor, " count"]
+
+    def as_lists(self) -> tuple[list[int], list[int]]:
+        """Return both as plain numbers, to travel between processes."""
+        return self.clean.tolist(), self.stamped.tolist()
+
+    @staticmethod
+    def from_lists(clean: list[int], stamped: list[int]) -> Answers:
+        """Return what `as_lists` gave."""
+        return Answers(torch.tensor(clean), torch.tensor(stamped))
 
 
 def answers(model: nn.Module, setup: Setup, split: Split, instance: AttackInstance) -> Answers:
@@ -120,7 +129,15 @@ def examples(
 def victim_numbers(
     found: Answers, labels: Int64[Tensor, " count"], target: int
 ) -> dict[str, float]:
-    """Return what is said of a model before any defense; fractions."""
+    """Return what is said of a model before any defense; fractions.
+
+    Raises `JobFault` if every scoring image is of the target class, which leaves nothing to count.
+    """
+    if bool((labels == target).all()):
+        raise JobFault(
+            f"no scoring image is of another class than the target ({target}), so there is no "
+            f"attack success rate; they are {len(labels)} in all"
+        )
     return {
         "asr": attack_success_rate(found.stamped, labels, target),
         "clean_accuracy": rate(found.clean == labels),
@@ -164,19 +181,7 @@ def score(
         try:
             metric = build(component)
             values = [
-                metric.compute(
-                    Evidence(
-                        labels,
-                        target,
-                        before.clean,
-                        before.stamped,
-                        one.clean,
-                        one.stamped,
-                        recovered.triggers,
-                        recovered.target,
-                        backdoored,
-                    )
-                )
+                metric.compute(_evidence(labels, target, before, one, recovered, backdoored))
                 for one in after
             ]
             _note(result, component.name, [float(value) for value in values])
@@ -186,6 +191,28 @@ def score(
             result.metrics[component.name] = None
             result.empty[component.name] = f"{type(error).__name__}: {error}"
     return result
+
+
+def _evidence(
+    labels: Int64[Tensor, " count"],
+    target: int,
+    before: Answers,
+    after: Answers,
+    recovered: Recovered,
+    backdoored: bool,
+) -> Evidence:
+    """Return what a metric is given, as copies: what it writes into them is its own affair."""
+    return Evidence(
+        labels.clone(),
+        target,
+        before.clean.clone(),
+        before.stamped.clone(),
+        after.clean.clone(),
+        after.stamped.clone(),
+        None if recovered.triggers is None else recovered.triggers.clone(),
+        recovered.target,
+        backdoored,
+    )
 
 
 def _note(result: Score, name: str, values: list[float]) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from benchmark.errors import JobFault
-from benchmark.jobs import Job, Message
+from benchmark.identity import identity
+from benchmark.jobs import Job, Message, TrialJob, VictimJob
 from benchmark.sandbox.files import JobFolder, Result
 from benchmark.sandbox.trusted import carry_out_step
 
@@ -25,6 +27,8 @@ class Task(Message):
     folder: JobFolder
     result: Result | None = None
     """Of the plugin, for measuring."""
+    victim_answers: tuple[list[int], list[int]] | None = None
+    """The victim's answers to the scoring images, clean and stamped, where they are known."""
 
 
 def write_clean_images(job: Job, folder: JobFolder) -> None:
@@ -35,11 +39,39 @@ def write_clean_images(job: Job, folder: JobFolder) -> None:
 def measure(job: Job, folder: JobFolder, result: Result) -> dict[str, Any]:
     """Reload and measure what the plugin wrote, and keep it; returns fields of a `Report`.
 
-    Those of a trial hold `examples` besides, rows for its `series`.
+    Those of a trial hold `examples` besides, rows for its `series`. A victim that a worker has
+    measured is not asked again for each defense that repairs it.
     """
-    found = _carry_out("measure", Task(job=job, folder=folder, result=result))
+    known = _victims.get(_victim_key(job, job.artifact)) if isinstance(job, TrialJob) else None
+    task = Task(job=job, folder=folder, result=result, victim_answers=known)
+    found = _carry_out("measure", task)
     assert isinstance(found, dict)
+    answers = found.pop("victim_answers", None)
+    if isinstance(job, (VictimJob, TrialJob)) and answers:
+        artifact = job.artifact if isinstance(job, TrialJob) else found["artifacts"][0]
+        _victims[_victim_key(job, artifact)] = answers
+        while len(_victims) > _KEPT:
+            del _victims[next(iter(_victims))]
     return found
+
+
+_KEPT = 8
+_victims: dict[str, tuple[list[int], list[int]]] = {}
+"""Answers of the victims that this worker measured last."""
+
+
+def _victim_key(job: VictimJob | TrialJob, artifact: str) -> str:
+    """Return the identity of all that decides a victim's answers, to the rounding."""
+    setup = job.setup
+    decides = {
+        "artifact": artifact,
+        "model": setup.model.model_dump(mode="json"),
+        "data": setup.dataset.fingerprint,
+        "computed": [setup.device, setup.threads],
+        "split": job.split.model_dump(),
+        "instance": asdict(job.instance),
+    }
+    return identity("answers", decides)
 
 
 _device_names: dict[str, str] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,7 +19,10 @@ from benchmark.builtin.metrics import (
     rate,
 )
 from benchmark.contracts import Evidence
-from benchmark.scoring import Answers, victim_numbers
+from benchmark.errors import JobFault
+from benchmark.jobs import Component
+from benchmark.plugins import load_plugins
+from benchmark.scoring import Answers, Recovered, score, victim_numbers
 
 
 def classes(*values: int) -> Tensor:
@@ -91,3 +95,53 @@ def test_a_victims_numbers_are_those_of_the_metrics() -> None:
     )
     metrics = {"asr": Asr, "clean_accuracy": CleanAccuracy, "robust_accuracy": RobustAccuracy}
     assert numbers == {name: metric(None).compute(EVIDENCE) for name, metric in metrics.items()}
+
+
+def test_a_victim_without_an_image_of_another_class_has_no_numbers_and_says_why() -> None:
+    labels = classes(2, 2, 2)
+    with pytest.raises(JobFault, match=r"of another class than the target \(2\).* 3 in all"):
+        victim_numbers(Answers(labels, labels), labels, 2)
+
+
+CARELESS = """
+from benchmark.api import MetricSpec, hookimpl
+
+
+class Careless:
+    def __init__(self, options):
+        pass
+
+    def compute(self, evidence):
+        for tensor in vars(evidence).values():
+            if hasattr(tensor, "fill_"):
+                tensor.fill_(1)
+        return 0.5
+
+
+@hookimpl
+def bench_metrics():
+    return [MetricSpec("careless", "1", "x", Careless, higher_is_better=True)]
+"""
+
+
+def test_a_metric_that_writes_into_what_it_is_given_changes_no_other(tmp_path: Path) -> None:
+    file = tmp_path / "careless.py"
+    file.write_text(CARELESS, encoding="utf-8")
+    plugins = load_plugins([file])
+    metrics = tuple(
+        Component(
+            kind="metric",
+            name=name,
+            version="1",
+            origin=plugins.get("metric", name).origin.to_json(),
+            options={},
+        )
+        for name in ("careless", "asr")
+    )
+    before = Answers(EVIDENCE.clean_before, EVIDENCE.stamped_before)
+    after = Answers(EVIDENCE.clean_after.clone(), EVIDENCE.stamped_after.clone())
+    recovered = Recovered(torch.zeros(1, 3, 3, 3), 2)
+    found = score(metrics, before, [after], EVIDENCE.labels, EVIDENCE.target, recovered)
+    assert found.metrics == {"careless": 0.5, "asr": pytest.approx(2 / 6)}
+    assert torch.equal(after.stamped, EVIDENCE.stamped_after)
+    assert not recovered.triggers.any()
