@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from benchmark.builtin.datasets.own.options import FilesOptions
 from benchmark.cli import main
@@ -83,6 +83,32 @@ def test_train_and_validation_folders_of_any_size_and_colour_mode(tmp_path: Path
     assert (len(train.labels), len(test.labels)) == (13, 6)
     assert found.info.image_size == tuple(train.images.shape[2:]) == (16, 16)
     assert is_the_colour_of_its_class(test.images, test.labels)
+
+
+def test_sixteen_bits_of_grey_are_read_as_the_upper_eight(tmp_path: Path) -> None:
+    """Pillow alone would make everything above 255 of 65,535 white."""
+    for name, level in (("bright", 0xC800), ("dark", 0x1400)):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for number in range(10):
+            deep = np.full((16, 16), level + number, dtype=np.uint16)
+            Image.fromarray(deep).save(tmp_path / "own" / name / f"{number}.png")
+    _, train, _ = splits(tmp_path / "own", tmp_path / "cache")
+    assert {int(image[0, 0, 0]) for image in train.images[train.labels == 0]} == {0xC8}
+    assert {int(image[0, 0, 0]) for image in train.images[train.labels == 1]} == {0x14}
+
+
+def test_photographs_that_lie_on_their_side_are_turned_upright(tmp_path: Path) -> None:
+    """A camera may note the orientation instead of turning the pixels; then size follows the note."""
+    for name in COLOURS:
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for number in range(5):
+            wide = np.concatenate([picture(name, number), picture(name, number + 9)], axis=1)
+            noted = Image.Exif()
+            noted[ExifTags.Base.Orientation] = 6
+            path = tmp_path / "own" / name / f"{number}.jpg"
+            Image.fromarray(wide).save(path, exif=noted)
+    found, train, _ = splits(tmp_path / "own", tmp_path / "cache")
+    assert found.info.image_size == tuple(train.images.shape[2:]) == (32, 16)
 
 
 def arrays(count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -50,6 +51,20 @@ def test_augmenting_draws_uniformly_from_reflected_crops_and_flips(
     counts = matches.sum(dim=0).double()
     assert counts.min() > 0.4 * 60
     assert counts.max() < 1.7 * 60
+
+
+@pytest.mark.parametrize("size", [(1, 3), (2, 5), (3, 4)])
+def test_a_padding_wider_than_the_image_reflects_more_than_once(size: tuple[int, int]) -> None:
+    """As numpy does; the shipped data sets have wider images than that."""
+    image = some_images(1, *size)[0]
+    wide = np.pad(image.numpy(), [(0, 0), (7, 7), (7, 7)], mode="reflect")
+    windows = [
+        wide[:, row : row + size[0], column : column + size[1]].tobytes()
+        for row in range(15)
+        for column in range(15)
+    ]
+    results = Augment(7, False)(image.expand(500, -1, -1, -1), seeded())
+    assert {result.numpy().tobytes() for result in results} <= {*windows}
 
 
 def test_each_image_has_its_own_crop_of_itself() -> None:

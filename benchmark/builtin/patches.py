@@ -95,10 +95,12 @@ def _planes(name: str, told_in: Path, mode: str) -> Pixels:
     import numpy as np
     from PIL import Image
 
+    from benchmark.builtin.datasets.own.decoding import eight_bits
+
     path = told_in.parent / Path(name).expanduser()
     try:
         with Image.open(path) as image:
-            levels = np.asarray(image.convert(mode), dtype=np.float64) / 255
+            levels = np.asarray(eight_bits(image).convert(mode), dtype=np.float64) / 255
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or "it is no image that can be read"
         raise UserError(f"{told_in}: trigger: cannot read {path}: {reason.lower()}") from error

@@ -58,7 +58,9 @@ class Augment:
 
 def _reflect(index: Int64[Tensor, "batch size"], size: int) -> Int64[Tensor, "batch size"]:
     """Fold indices outside 0 to `size`-1 back in, without repeating the border."""
-    index = index.abs()
+    if size == 1:
+        return torch.zeros_like(index)
+    index = index.abs() % (2 * (size - 1))  # a wide padding of a small image folds several times
     return torch.where(index >= size, 2 * (size - 1) - index, index)
 
 

@@ -83,10 +83,13 @@ def _schedule(
 
 
 def _draw_poisoned(count: int, ratio: float, generator: torch.Generator) -> Tensor:
-    """Return a boolean mask of exactly round(count × ratio) random images."""
+    """Return a boolean mask of round(count × ratio) random images, of one at least if ratio > 0.
+
+    With none, a retraining against a trigger would be one without, and look like a defense.
+    """
     mask = torch.zeros(count, dtype=torch.bool, device=generator.device)
     chosen = torch.randperm(count, generator=generator, device=generator.device)
-    mask[chosen[: round(count * ratio)]] = True
+    mask[chosen[: max(round(count * ratio), int(ratio > 0))]] = True
     return mask
 
 

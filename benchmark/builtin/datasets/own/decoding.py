@@ -9,21 +9,24 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from benchmark.errors import UserError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+_LYING = (5, 6, 7, 8)
+"""Orientations noted in a photograph for which height and width change places."""
 _BLOCK = 256
 Opened = tuple[Path | io.BytesIO, str]
 """What Pillow opens, and its name in messages."""
 
 
 def size_of(source: Path | io.BytesIO, name: str) -> tuple[int, int]:
-    """Return height and width of an image; raises `UserError` if it is none."""
+    """Return height and width of an image, turned upright; raises `UserError` if it is none."""
     try:
         with Image.open(source, formats=FORMATS) as image:
-            return image.height, image.width
+            lying = image.getexif().get(ExifTags.Base.Orientation) in _LYING
+            return (image.width, image.height) if lying else (image.height, image.width)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise _damaged(name) from error
 
@@ -54,10 +57,20 @@ def _decode(
 ) -> np.ndarray:
     try:
         with Image.open(source, formats=FORMATS) as image:
-            found = ImageOps.exif_transpose(image).convert("RGB")
+            found = eight_bits(ImageOps.exif_transpose(image)).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise _damaged(name) from error
     return fit(found, name, size, scaled)
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Return an image of 16-bit grey with the upper 8, as Pillow reads 16-bit colours.
+
+    Pillow's own conversion cuts everything above 255 off, which leaves white. Others stay.
+    """
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8))
 
 
 def fit(image: Image.Image, name: str, size: tuple[int, int], scaled: bool) -> np.ndarray:
