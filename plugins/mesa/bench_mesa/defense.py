@@ -25,6 +25,8 @@ from benchmark.primitives import (
 
 _SURE_IMAGES = 16
 """Images on which draws are compared."""
+_SURE_TRIGGERS = 64
+"""Draws in one pass: the classifier keeps a fifth of a MiB and more for each stamped image."""
 
 
 class Mesa:
@@ -71,9 +73,11 @@ class Mesa:
         def sureness(points: Float[Tensor, "count dimension"]) -> Float[Tensor, " count"]:
             index = next(batch_indices(len(view.clean.labels), _SURE_IMAGES, generator))
             place = random_places(1, view.info.image_size, size, generator)
-            triggers = points.reshape(-1, 1, 3, *size)
-            logits = classifier.stamped(to_unit(view.clean.images[index]), triggers, place, index)
-            return logits.softmax(dim=2)[:, :, target].mean(dim=1)
+            images, rates = to_unit(view.clean.images[index]), []
+            for part in torch.split(points.reshape(-1, 1, 3, *size), _SURE_TRIGGERS):
+                logits = classifier.stamped(images, part, place, index)
+                rates.append(logits.softmax(dim=2)[:, :, target].mean(dim=1))
+            return torch.cat(rates)
 
         return sureness
 
@@ -81,7 +85,8 @@ class Mesa:
         """Fit one sub-model a level, all in one pass over the frozen classifier."""
         options = self.options
         height, width = view.trigger_size
-        classifier.remember(view.clean.images, (height, width), options.cache_mib)
+        if options.epochs > 1:  # it costs a pass over the images, and saves some of each
+            classifier.remember(view.clean.images, (height, width), options.cache_mib)
         with run.seeded("staircase"):
             staircase = Staircase(
                 3 * height * width, options.levels, options, run.generator("noise")
@@ -89,17 +94,23 @@ class Mesa:
         order = run.generator("search")
         count = view.clean.images.shape[0]
         for epoch in range(options.epochs):
-            sums = torch.zeros(4, len(options.levels), device=run.device)
-            for index in batch_indices(count, options.batch_size, order):
-                if len(index) < 2:  # batch norm cannot normalise a single point
+            sums, seen = torch.zeros(4, len(options.levels), device=run.device), 0
+            for batch in batch_indices(count, options.batch_size, order):
+                points = len(batch) // options.images_a_trigger
+                if points < 2:  # batch norm cannot normalise a single point
                     continue
+                index = batch[: points * options.images_a_trigger]
                 place = random_places(1, view.info.image_size, (height, width), order)
                 images = to_unit(view.clean.images[index])
-                testing = attack_rate(classifier, images, place, target, (height, width), index)
-                sums += staircase.step(testing, len(index)).stacked() * len(index)
-            self._record(run, epoch, sums / count)
+                rate = attack_rate(
+                    classifier, images, place, target, (height, width), index, points
+                )
+                sums += staircase.step(rate, points).stacked() * points
+                seen += points
+            means = sums / max(1, seen)
+            self._record(run, epoch, means)
             run.progress(epoch + 1, options.epochs, "search")
-            if float(sums[0].max()) / count < options.stop_below:
+            if float(means[0].max()) < options.stop_below:
                 break
         classifier.forget()  # the retraining needs the memory
         return staircase
@@ -125,16 +136,21 @@ def attack_rate(
     target: int,
     size: tuple[int, int],
     rows: Int64[Tensor, " batch"] | None = None,
+    count: int | None = None,
 ) -> Testing:
-    """Return F: the target's softmax probability, one image and one trigger a sample.
+    """Return F: the target's softmax probability, the mean over the images that carry a trigger.
 
-    Every sub-model's triggers are stamped on the same images at the same place: as many points
-    as a multiple of the images. `rows`: the images' numbers in what the classifier remembers.
+    Every sub-model has `count` triggers, by default one an image, and all are stamped on the same
+    images at the same place, each trigger on as many: `count` divides the batch. `rows`: the
+    images' numbers in what the classifier remembers.
     """
+    count = count or len(images)
+    each = len(images) // count
 
     def testing(points: Float[Tensor, "points dimension"]) -> Float[Tensor, " points"]:
-        triggers = points.reshape(-1, len(images), 3, *size)
+        triggers = points.reshape(-1, count, 3, *size).repeat_interleave(each, dim=1)
         logits = classifier.stamped(images, triggers, place, rows)
-        return logits.softmax(dim=2)[:, :, target].flatten()
+        rates = logits.softmax(dim=2)[:, :, target]
+        return rates.reshape(-1, count, each).mean(dim=2).flatten()
 
     return testing

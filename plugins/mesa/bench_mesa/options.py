@@ -37,7 +37,9 @@ class SearchOptions(Options):
         description="what spreads a sub-model's points: the paper's neural mutual information with "
         "the noise, or the entropy by the points' distances to their neighbours",
     )
-    neighbour: int = Field(3, ge=1, description="which neighbour, with entropy=neighbours")
+    neighbour: int = Field(
+        3, ge=1, description="which neighbour, with entropy=neighbours and shares=entropy"
+    )
     lr: float = Field(2e-4, gt=0, description="learning rate of Adam, for both networks")
     adam_beta1: float = Field(0.9, ge=0, lt=1, description="Adam's first moment decay")
     adam_beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second moment decay")
@@ -102,6 +104,13 @@ class MesaOptions(SearchOptions):
         "this; 0: after all epochs",
     )
     batch_size: int = Field(128, ge=2, description="images a search step, for each sub-model")
+    images_a_trigger: int = Field(
+        1,
+        ge=1,
+        description="images over which a trigger's attack success rate is averaged before the "
+        "hinge; `batch_size` counts images, so more of them are fewer triggers a step",
+        json_schema_extra=added(1),
+    )
     precision: Precision = Field("float32", description="of the classifier in the search")
     cache_mib: int = Field(
         512,
@@ -126,6 +135,8 @@ class MesaOptions(SearchOptions):
             raise ValueError("samples needs one number for each of levels")
         if min(self.samples) < 0 or not sum(self.samples):
             raise ValueError("samples must not be negative and not all zero")
+        if self.batch_size < 2 * self.images_a_trigger:
+            raise ValueError("batch_size must hold the images of two triggers (images_a_trigger)")
         return self
 
 

@@ -78,8 +78,10 @@ class Staircase:
         values = testing(points.flatten(0, 1)).reshape(points.shape[:2])
         gap = self.levels[:, None] - values
         hinge = gap.clamp_min(0).mean(dim=1)
-        surrogate, information = self._raised(points, noise)
-        loss = (hinge - self._options.alpha * surrogate).sum()
+        alpha = self._options.alpha
+        # At α = 0 the statistic network still learns, so that what is recorded is an estimate.
+        surrogate, information = self._raised(points if alpha else points.detach(), noise)
+        loss = (hinge - (alpha or 1.0) * surrogate).sum()
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()

@@ -81,10 +81,17 @@ def test_the_search_counts_its_images(repaired: tuple[Outcome, RunContext]) -> N
     meter = repaired[1].meter
     assert meter.forward_images == passes + 401  # and once all, to remember their activations
     rows = [row for row in repaired[1].series if row["series"] == "search"]
-    below = sum(401 * (1 - float(row["saturated"])) for row in rows) - 3 * 6
+    below = sum(400 * (1 - float(row["saturated"])) for row in rows)
     # Saturated samples go backward only where they are less than a tenth of a batch.
     assert 0.05 * passes < below <= meter.backward_images + 0.5
     assert meter.backward_images < 0.9 * passes
+
+
+def test_a_single_pass_remembers_nothing(tiny: Any) -> None:
+    """To remember is a pass of its own, which one epoch cannot earn back."""
+    run = tiny.context()
+    Mesa(QUICK.model_copy(update={"epochs": 1})).repair(tiny.view(*NEEDS), run)
+    assert run.meter.forward_images == 3 * 400
 
 
 def weights(outcome: Outcome) -> Tensor:
@@ -154,3 +161,32 @@ def test_the_attack_rate_is_each_triggers_softmax_on_the_same_images(tiny: Any) 
             torch.testing.assert_close(found[level, item], logits.softmax(dim=1)[0, 1])
     (gradient,) = torch.autograd.grad(found.sum(), points)
     assert (gradient.abs().sum(dim=2) > 0).any(dim=1).all()
+
+
+def test_a_trigger_may_be_tried_on_several_images(tiny: Any) -> None:
+    """Its rate is then the mean over them, which is what the hinge is taken of."""
+    images = tiny.test.images[:6] / 255
+    place = torch.tensor([[4, 7]])
+    points = torch.rand(2, 2, 27)
+    testing = attack_rate(frozen(tiny.model), images, place, 1, (3, 3), count=2)
+    found = testing(points.flatten(0, 1)).unflatten(0, (2, 2))
+    for level in range(2):
+        for item, own in enumerate(images.split(3)):
+            trigger = points[level, item].reshape(1, 3, 3, 3).expand(3, -1, -1, -1)
+            logits = tiny.model(stamp(own, trigger, place.expand(3, 2)))
+            torch.testing.assert_close(found[level, item], logits.softmax(dim=1)[:, 1].mean())
+
+
+def test_the_search_tries_each_trigger_on_as_many_images_as_asked(tiny: Any) -> None:
+    """Of a batch of 40 images, five triggers on seven each; five images are left out."""
+    spent, rates = [], []
+    for images in (1, 7):
+        run = tiny.context()
+        options = QUICK.model_copy(update={"epochs": 2, "images_a_trigger": images, "cache_mib": 0})
+        Mesa(options).repair(tiny.view(*NEEDS), run)
+        spent.append(run.meter.forward_images)
+        rows = [row for row in run.series if row["series"] == "search"]
+        assert {row["epoch"] for row in rows} == {0, 1}
+        rates.append([row["asr"] for row in rows])
+    assert 40 * spent[1] == 35 * spent[0]
+    assert rates[0] != rates[1]

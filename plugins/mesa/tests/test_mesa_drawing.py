@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from bench_mesa.approximator import weigh
+from bench_mesa import defense
 from bench_mesa.defense import Mesa
 from bench_mesa.drawing import AN_EPOCH, Drawing, apportion
 from bench_mesa.options import MesaOptions
@@ -129,3 +130,16 @@ def test_the_search_ends_early_where_every_hinge_is_small(
     Mesa(options).repair(tiny.view(*NEEDS), run)
     rows = [row for row in run.series if row["series"] == "search"]
     assert {row["epoch"] for row in rows} == set(range(epochs))
+
+
+def test_draws_are_compared_in_passes_of_a_bounded_size(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the size, the same draws win."""
+    options = SEARCH.model_copy(update={"mixing": "image", "surest_of": 2})
+    found = []
+    for size in (10_000, 37):
+        monkeypatch.setattr(defense, "_SURE_TRIGGERS", size)
+        model = Mesa(options).repair(tiny.view(*NEEDS), tiny.context()).models[0]
+        found.append(torch.cat([one.flatten() for one in model.parameters()]))
+    torch.testing.assert_close(*found)

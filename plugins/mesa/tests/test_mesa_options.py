@@ -22,6 +22,8 @@ from pydantic import ValidationError
         ({"samples": (4, 3, -1)}, "must not be negative"),
         ({"samples": (0, 0, 0)}, "not all zero"),
         ({"alpha": -0.1}, "greater than or equal to 0"),
+        ({"batch_size": 7, "images_a_trigger": 4}, "must hold the images of two triggers"),
+        ({"images_a_trigger": 0}, "greater than or equal to 1"),
         ({"batch_size": 1}, "greater than or equal to 2"),
         ({"epochs": 0}, "greater than or equal to 1"),
         ({"keep_triggers": 0}, "greater than or equal to 1"),
@@ -41,6 +43,7 @@ def test_refused(options: dict[str, Any], reason: str) -> None:
         {"levels": (0.5, 0.9), "samples": (0, 1)},
         {"alpha": 0},
         {"mean_rate": 1},
+        {"batch_size": 8, "images_a_trigger": 4},
     ],
 )
 def test_accepted(options: dict[str, Any]) -> None:

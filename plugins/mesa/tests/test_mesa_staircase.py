@@ -63,6 +63,17 @@ def test_without_information_samples_collapse(spread: Tensor) -> None:
     assert (collapsed[..., 1].std(dim=1) < spread[..., 1].std(dim=1) / 2).all()
 
 
+def test_without_its_weight_the_information_is_estimated_all_the_same() -> None:
+    """F is flat above the level, so nothing moves the generator away from its first, spread state."""
+    options = SearchOptions(noise=2, hidden=32, statistic_hidden=64, lr=3e-3, alpha=0.0)
+    found = staircase(options, levels=(0.9,))
+    before = [one.clone() for one in found.generators.parameters()]
+    reports = [found.step(lambda points: points[:, 0] * 0 + 1, 256) for _ in range(150)]
+    assert all(map(torch.equal, before, found.generators.parameters()))
+    assert abs(float(reports[0].information)) < 0.1
+    assert float(reports[-1].information) > 0.5
+
+
 @pytest.fixture
 def sixty_four_bits() -> Iterator[None]:
     """Compute with 64 bits, so that two ways of one computation stay together."""

@@ -58,7 +58,8 @@ class PixelBaseline:
         """
         options, (height, width) = self.options, view.trigger_size
         classifier = frozen(view.model, run.meter, options.precision)
-        classifier.remember(view.clean.images, (height, width), options.cache_mib)
+        if options.epochs > 1:  # it costs a pass over the images, and saves some of each
+            classifier.remember(view.clean.images, (height, width), options.cache_mib)
         order = run.generator("search")
         shape = (options.patterns, 3, height, width)
         patterns = torch.rand(shape, generator=order, device=run.device).requires_grad_()
