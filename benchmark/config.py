@@ -53,7 +53,7 @@ class Request:
     """Descriptions of backdoored models that were trained elsewhere."""
     dataset: str | None = None
     model: str | None = None
-    seeds: int = 1
+    seeds: int | None = None
     first_seed: int = 0
     sets: Mapping[str, Any] = field(default_factory=dict)
     data_dir: Path | None = None
@@ -122,6 +122,11 @@ class Config:
     run: RunOptions
 
     @property
+    def seeds(self) -> int:
+        """How many independent victims each attack has."""
+        return self.request.seeds or self.preset.seeds
+
+    @property
     def setting(self) -> str:
         """The preset and what was set by hand before any defense: heads a leaderboard."""
         shared = {
@@ -146,6 +151,7 @@ def resolve(request: Request, plugins: Plugins) -> Config:
     maker = _Maker(request, preset, plugins)
     defenses = _defense_names(request, preset, plugins)
     check_namespaces(request.sets, [*SHARED, *defenses])
+    check_namespaces(preset.own, [*SHARED, *plugins.defenses], f"{request.preset}: settings:")
     chosen = tuple(maker.defense(name) for name in defenses)
     maker.check_retrain(chosen)
     return Config(
@@ -173,7 +179,7 @@ def _defense_names(request: Request, preset: Preset, plugins: Plugins) -> list[s
     The floor is always there. A control that is not installed is left out silently only if
     nobody asked for it.
     """
-    asked = list(request.defenses) or list(plugins.defenses)
+    asked = list(request.defenses or preset.defenses) or list(plugins.defenses)
     controls = [name for name in preset.controls if name in plugins.defenses]
     return list(dict.fromkeys([*asked, *controls, FLOOR]))
 
@@ -273,7 +279,7 @@ class _Maker:
             for key in option_keys(chosen.spec.options)
             if key.startswith("retrain.")
         }
-        given = layer(self.request.sets, "retrain")
+        given = {**layer(self.preset.own, "retrain"), **layer(self.request.sets, "retrain")}
         if given.keys() - keys:
             from benchmark.recipe import FineTune
 
@@ -301,4 +307,4 @@ class _Maker:
         return [layer(self.preset.settings, namespace), layer(self.request.sets, namespace)]
 
     def _plugin_layers(self, spec: Any) -> list[Layer]:
-        return [getattr(spec, "presets", {}).get(self.preset.name, {})]
+        return [getattr(spec, "presets", {}).get(self.preset.shipped, {})]

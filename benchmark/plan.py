@@ -72,6 +72,17 @@ class Plan:
         return tuple(planned for planned in self.jobs if isinstance(planned.job, TrialJob))
 
 
+def deciding_parts(instance: AttackInstance) -> dict[str, Any]:
+    """Return what of an instance is in its victim's identity: all but names and where files lie."""
+    parts: dict[str, Any] = {"trigger": instance.trigger.pixels, "target": instance.target}
+    if instance.trigger.place is not None:
+        parts["place"] = instance.trigger.place
+    if instance.model is not None:
+        parts["weights"] = asdict(instance.model)
+        del parts["weights"]["path"]
+    return parts
+
+
 def make_plan(config: Config, dataset: PreparedDataset, machine: Machine) -> Plan:
     """Return the jobs of every (seed, attack instance, defense)."""
     count, fraction = dataset.test_count, config.split.defense_fraction
@@ -96,7 +107,7 @@ class _Planner:
         grids = [(one, list(one.spec.instances(one.options, info))) for one in self.config.attacks]
         needs_base = any(instance.model is None for _, grid in grids for instance in grid)
         first = self.config.request.first_seed
-        for seed in range(first, first + self.config.request.seeds):
+        for seed in range(first, first + self.config.seeds):
             base = self._base(seed)
             if needs_base:
                 yield base
@@ -134,22 +145,21 @@ class _Planner:
     ) -> Planned:
         brought = instance.model is not None
         payload = {
-            **(self._brought(instance, seed) if brought else {"base": base.job.id}),
+            **(self._brought(seed) if brought else {"base": base.job.id}),
             "attack": attack.deciding,
-            "trigger": instance.trigger.pixels,
-            "target": instance.target,
             "split": self.config.split.model_dump(mode="json"),
+            **deciding_parts(instance),
         }
-        if instance.trigger.place is not None:
-            payload["place"] = instance.trigger.place
         key = identity("victim", payload)
         name, trigger = attack.spec.name, instance.trigger.name
+        # Of a brought model the recipe of a base model decides nothing, its seed neither.
+        axes = (key,) if brought else (base.job.id, name, trigger, instance.target)
         job = VictimJob(
             id=key,
             setup=self._job_setup,
             attack=attack.component(),
             instance=instance,
-            seed=derive_seed("attack", base.job.id, name, trigger, instance.target),
+            seed=derive_seed("attack", *axes),
             split=self._split(seed),
             base="" if brought else base.job.id,
         )
@@ -161,19 +171,15 @@ class _Planner:
         label = f"attack {name} {trigger}{_seed_note(seed)}"
         return Planned(job, label, job.base, facts, payload, block)
 
-    def _brought(self, instance: AttackInstance, seed: int) -> dict[str, Any]:
-        """Return what decides a victim that starts from a file of weights, not from a base model.
+    def _brought(self, seed: int) -> dict[str, Any]:
+        """Return what decides, beside its weights, a victim that starts from no base model.
 
         The seed is among it: it decides which images the defense is given.
         """
-        assert instance.model is not None
-        weights = asdict(instance.model)
-        del weights["path"]
         return {
             "format": FORMAT,
             "data": self.dataset.fingerprint,
             "model": self.config.model.deciding,
-            "weights": weights,
             "seed": seed,
         }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -37,6 +38,15 @@ class Preset(BaseModel):
     )
     estimate: Estimate
     settings: dict[str, Any] = Field(default_factory=dict, description="dotted key → value")
+    defenses: tuple[str, ...] = Field((), description="run if none is asked for; empty: all")
+    seeds: int = Field(1, ge=1, le=10_000, description="independent victims of each attack")
+    extends: str = Field("", description="the shipped preset that somebody's own file changes")
+    own: dict[str, Any] = Field(default_factory=dict, description="those settings that it changes")
+
+    @property
+    def shipped(self) -> str:
+        """The name under which plugins know this preset: its own, or of the one it extends."""
+        return self.extends or self.name
 
 
 def preset_names() -> list[str]:
@@ -47,7 +57,14 @@ def preset_names() -> list[str]:
 
 
 def load_preset(name: str) -> Preset:
-    """Return a preset; raises `UserError` for a name that is none."""
+    """Return a preset: a shipped one, or that of a file of somebody's own, if it ends in `.toml`.
+
+    Raises `UserError` for a name that is none, and for a file with a fault.
+    """
+    if name.endswith(".toml"):
+        from benchmark.preset_file import read_preset
+
+        return read_preset(Path(name))
     names = preset_names()
     if name not in names:
         raise unknown_name("preset", name, names)

@@ -6,6 +6,7 @@ name, not in a traceback after minutes of preparing data.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import chain
 
 from benchmark.config import Chosen, Config
@@ -14,6 +15,7 @@ from benchmark.identity import canonical
 from benchmark.loading.contract import check_spec
 from benchmark.loading.faults import blamed
 from benchmark.loading.origin import KINDS
+from benchmark.plan import deciding_parts
 from benchmark.types import AttackInstance, DatasetInfo, Trigger
 
 
@@ -36,16 +38,25 @@ def rehearse(config: Config) -> None:
 
 
 def _check_instances(attack: Chosen, info: DatasetInfo) -> None:
-    seen: set[tuple[str, int]] = set()
+    seen: dict[str, tuple[str, int]] = {}
     for instance in attack.spec.instances(attack.options, info):
-        fault = _fault(instance, info)
-        if not fault and (instance.trigger.name, instance.target) in seen:
-            fault = f"two instances are called {instance.trigger.name!r}"
+        fault = _fault(instance, info) or _twin(instance, seen)
         if fault:
             raise UserError(f"attack {attack.spec.name!r}: {fault}")
-        seen.add((instance.trigger.name, instance.target))
+        seen[canonical(deciding_parts(instance))] = instance.trigger.name, instance.target
     if not seen:
         raise UserError(f"attack {attack.spec.name!r} offers no trigger for {info}")
+
+
+def _twin(instance: AttackInstance, seen: Mapping[str, tuple[str, int]]) -> str:
+    """Return which of those before it (deciding parts → name and target) it equals; or nothing."""
+    name, parts = instance.trigger.name, canonical(deciding_parts(instance))
+    if (name, instance.target) in seen.values():
+        return f"two instances are called {name!r}"
+    if parts not in seen:
+        return ""
+    what = "pixels, place, target" + (" and weights" if instance.model else "")
+    return f"{seen[parts][0]!r} and {name!r} are two names of one instance: the same {what}"
 
 
 def _fault(instance: object, info: DatasetInfo) -> str:

@@ -56,11 +56,18 @@ class RunOptions(Options):
     @field_validator("readable")
     @classmethod
     def _exists(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
-        found = [Path(path).expanduser().absolute() for path in paths]
+        found = [_whole(path) for path in paths]
         for path in found:
             if not path.exists():
                 raise ValueError(f"{path} is not there")
         return tuple(map(str, found))
+
+
+def _whole(path: str) -> Path:
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:  # `~somebody`, whom this machine does not know
+        raise ValueError(f"{path} is not there: no such user") from error
 
 
 def parse_sets(texts: Iterable[str]) -> dict[str, str]:
@@ -80,15 +87,18 @@ def layer(sets: Mapping[str, Any], namespace: str) -> dict[str, Any]:
     return {key[len(prefix) :]: value for key, value in sets.items() if key.startswith(prefix)}
 
 
-def check_namespaces(sets: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Raise `UserError` for a key whose namespace does not exist in this run."""
+def check_namespaces(sets: Mapping[str, Any], known: Iterable[str], where: str = "--set") -> None:
+    """Raise `UserError` for a key whose namespace does not exist in this run.
+
+    `where` the keys were given.
+    """
     names = sorted(set(known))
     for key in sets:
         namespace = key.partition(".")[0]
         if namespace not in names:
             near = difflib.get_close_matches(namespace, names, n=2, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
-            raise UserError(f"--set {key}: nothing in this run is called {namespace!r}", hint)
+            raise UserError(f"{where} {key}: nothing in this run is called {namespace!r}", hint)
 
 
 def make_options(model: type[M], namespace: str, layers: Sequence[Layer]) -> M:

@@ -57,8 +57,20 @@ def run(
     dataset: Annotated[str | None, typer.Option(metavar="NAME", help="Data set.")] = None,
     data_dir: DataDir = None,
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Architecture.")] = None,
-    preset: Annotated[str, typer.Option(metavar="NAME", help="See: bench presets.")] = "quick",
-    seeds: Seeds = 1,
+    preset: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            envvar="BENCH_PRESET",
+            help="See: bench presets; or a TOML file of yours that extends one.",
+        ),
+    ] = "quick",
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=10_000, help="Independent victims of each attack. Default: the preset's, 1."
+        ),
+    ] = None,
     first_seed: FirstSeed = 0,
     clean_models: Annotated[
         bool,

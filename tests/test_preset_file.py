@@ -1,0 +1,121 @@
+"""A run described in one file of somebody's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmark.config import Config, Request, resolve
+from benchmark.errors import UserError
+from benchmark.plugins import load_plugins
+
+STUDY = """
+extends = "quick"
+summary = "what my group runs"
+defenses = ["mesa", "pixel_baseline"]
+controls = ["oracle"]
+attacks = ["rgb3x3"]
+seeds = 3
+
+[settings]
+"attack.triggers" = ["c0", "c1"]
+"retrain.lr" = 0.01
+
+[settings.mesa]
+epochs = 7
+detect.threshold = 0.3
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "my-study.toml"
+    path.write_text(STUDY, encoding="utf-8")
+    return path
+
+
+def resolved(path: Path, **asked: object) -> Config:
+    return resolve(Request(preset=str(path), **asked), load_plugins())
+
+
+def options(config: Config, name: str) -> dict:
+    return next(one for one in config.defenses if one.spec.name == name).options.model_dump()
+
+
+def test_a_file_says_what_runs_and_how(study: Path) -> None:
+    config = resolved(study)
+    assert [one.spec.name for one in config.defenses] == [
+        "mesa",
+        "pixel_baseline",
+        "oracle",
+        "none",
+    ]
+    assert [one.spec.name for one in config.attacks] == ["rgb3x3"]
+    assert (config.seeds, config.setting) == (3, "my-study")
+    mesa = options(config, "mesa")
+    assert (mesa["epochs"], mesa["detect"]["threshold"], mesa["retrain"]["lr"]) == (7, 0.3, 0.01)
+    # Whatever it leaves out is as in the preset that it extends, what plugins set there too.
+    shipped = resolve(Request(preset="quick"), load_plugins())
+    assert mesa["batch_size"] == options(shipped, "mesa")["batch_size"] == 32
+    assert (config.dataset.spec.name, config.recipe) == ("digits", shipped.recipe)
+    assert config.preset.differences.startswith(shipped.preset.differences)
+    assert config.preset.differences.endswith("mesa.epochs = 7; mesa.detect.threshold = 0.3")
+
+
+def test_a_file_is_what_the_same_words_on_the_command_line_are(study: Path) -> None:
+    sets = {"attack.triggers": "c0,c1", "retrain.lr": "0.01", "mesa.epochs": "7"}
+    sets["mesa.detect.threshold"] = "0.3"
+    words = Request(defenses=("mesa",), attacks=("rgb3x3",), seeds=3, sets=sets)
+    typed, told = resolve(words, load_plugins()), resolved(study, defenses=("mesa",))
+    for name in ("mesa", "oracle"):
+        assert options(typed, name) == options(told, name)
+    assert typed.attacks[0].deciding == told.attacks[0].deciding
+
+
+def test_the_command_line_counts_more(study: Path) -> None:
+    config = resolved(study, defenses=("mesa",), seeds=1, sets={"mesa.epochs": "2"})
+    assert {one.spec.name for one in config.defenses} == {"mesa", "oracle", "none"}
+    assert (config.seeds, options(config, "mesa")["epochs"]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('extends = "quickest"', "extends = 'quickest' is no shipped preset .*known: quick,"),
+        ("defence = ['mesa']", "defence: extra inputs are not permitted .*known: extends,"),
+        ("seeds = 0", "seeds: input should be greater than or equal to 1"),
+        ("attacks = []", "attacks: .*at least 1 item"),
+        ("seeds = ", "is no TOML file: .*value"),
+        ('[settings]\n"mess.epochs" = 3', "settings: mess.epochs: nothing .* called 'mess'"),
+        ('[settings]\n"mesa.epoch" = 3', "mesa.epoch.*did you mean mesa.epochs"),
+        ('[settings]\n"retrain.lrr" = 3', "retrain.lrr.*did you mean retrain.lr"),
+        ('[settings]\n"mesa.epochs" = "many"', "mesa.epochs"),
+        ('dataset = "cifar11"', "unknown dataset 'cifar11' .*cifar10"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_one_line(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=reason) as refused:
+        resolved(path)
+    assert "\n" not in str(refused.value).strip()
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--preset .*none\.toml: no such file"):
+        resolved(tmp_path / "none.toml")
+
+
+def test_a_default_of_ones_own_and_the_file_by_name(command, tmp_path: Path) -> None:
+    """The environment names the preset of every run; what is typed counts more."""
+    path = tmp_path / "mine.toml"
+    path.write_text('defenses = ["oracle"]\nseeds = 2\ncontrols = []\n', encoding="utf-8")
+    asked = ("run", "--dry-run", "--out", tmp_path / "out")
+    typed = command(*asked, "--preset", path)
+    assert typed.returncode == 0, typed.stderr
+    assert "12 trials" in typed.stdout  # three triggers, two seeds, the oracle and `none`
+    other = type(command)(command.home, extra={"BENCH_PRESET": str(path)})
+    assert "12 trials" in other(*asked).stdout
+    shipped = other(*asked, "--preset", "quick", "--defense", "oracle").stdout
+    assert "9 trials" in shipped
