@@ -36,10 +36,8 @@ def read_preset(path: Path) -> Preset:
     """
     told = _read(path)
     if told.extends not in preset_names():
-        known = ", ".join(preset_names())
-        raise UserError(
-            f"{path}: extends = {told.extends!r} is no shipped preset", f"known: {known}"
-        )
+        fault = f"{path}: extends = {told.extends!r} is no shipped preset"
+        raise UserError(fault, f"known: {', '.join(preset_names())}")
     base = load_preset(told.extends)
     settings = dict(_flat(told.settings))
     changes = told.model_dump(exclude_none=True, exclude={"extends", "settings"})

@@ -24,7 +24,6 @@ from benchmark.cli.run_options import (
     RayAddress,
     Rerun,
     Retries,
-    Seeds,
     Sets,
     Timeout,
     Workers,
