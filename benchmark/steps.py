@@ -44,7 +44,9 @@ def measure(job: Job, folder: JobFolder, result: Result) -> dict[str, Any]:
     """
     known = _victims.get(_victim_key(job, job.artifact)) if isinstance(job, TrialJob) else None
     task = Task(job=job, folder=folder, result=result, victim_answers=known)
-    found = _carry_out("measure", task)
+    # Whoever gives defenses a minute does not mean that a large model is scored in one.
+    limit = None if job.setup.timeout_s is None else max(_MEASURING_S, job.setup.timeout_s)
+    found = _carry_out("measure", task, limit)
     assert isinstance(found, dict)
     answers = found.pop("victim_answers", None)
     if isinstance(job, (VictimJob, TrialJob)) and answers:
@@ -55,6 +57,8 @@ def measure(job: Job, folder: JobFolder, result: Result) -> dict[str, Any]:
     return found
 
 
+_MEASURING_S = 3600.0
+"""What measuring may take at least: a metric or a model that never ends must not hold a run."""
 _KEPT = 8
 _victims: dict[str, tuple[list[int], list[int]]] = {}
 """Answers of the victims that this worker measured last."""
@@ -86,7 +90,7 @@ def device_name(job: Job, folder: JobFolder) -> str:
     return _device_names.get(device, "")
 
 
-def _carry_out(step: str, task: Task) -> Any:
+def _carry_out(step: str, task: Task, limit: float | None = None) -> Any:
     threads, home = task.job.setup.plugin_threads, task.folder.root.parent
     text = task.model_dump_json()
-    return json.loads(carry_out_step(f"benchmark.measuring:{step}", text, threads, home))
+    return json.loads(carry_out_step(f"benchmark.measuring:{step}", text, threads, home, limit))

@@ -1,6 +1,7 @@
 """What the harness does itself for a job: in processes that end, whatever a metric does to them."""
 
 import contextlib
+import json
 import os
 import re
 import select
@@ -15,7 +16,7 @@ import pytest
 
 from benchmark.errors import JobFault
 from benchmark.sandbox.keeper import forget_nursery, nursery
-from benchmark.sandbox.memory import unnamed_memory
+from benchmark.sandbox.memory import unnamed_memory, write_text
 from benchmark.sandbox.trusted import carry_out_step
 from benchmark.store import Store
 
@@ -106,6 +107,24 @@ def test_whatever_ends_a_step_is_a_fault_of_the_job(step, name, text, reason):
     assert step("textwrap:dedent", "the next one") == "the next one"
 
 
+@linux
+def test_a_step_that_never_ends_is_a_fault_of_the_job_and_leaves_no_process(tmp_path):
+    """A metric may loop; the run must not."""
+    home = tmp_path / "home"
+    home.mkdir()
+    note = tmp_path / "pid"
+    loops = f"echo $$ > {note}; while true; do sleep 0.1; done"
+    with pytest.raises(
+        JobFault, match=r"step getoutput failed: still running after 2 s \(by a met"
+    ):
+        carry_out_step("subprocess:getoutput", loops, 1, home, 2.0)
+    end = time.monotonic() + 60
+    while psutil.pid_exists(int(note.read_text())):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert carry_out_step("textwrap:dedent", "the next one", 1, home, 60.0) == "the next one"
+
+
 def test_a_step_is_carried_out_even_where_the_process_that_starts_them_was_killed(step):
     parent = "sed 's/.*) . //; s/ .*//' /proc/$PPID/stat"
     nursery = int(shell(step, parent))
@@ -117,9 +136,13 @@ def test_a_step_is_carried_out_even_where_the_process_that_starts_them_was_kille
 @linux
 def test_the_end_of_a_copy_that_came_too_late_is_not_taken_for_the_next_one(step, tmp_path):
     keeper = nursery(1, tmp_path)
+    asked = {"environment": dict(os.environ), "folder": "/", "text": "__import__('time').sleep(60)"}
     with unnamed_memory() as question, unnamed_memory() as answer:
-        copy = keeper.start("textwrap:dedent", [question, answer, 2])
+        write_text(question, json.dumps(asked))
+        copy = keeper.start("builtins:eval", [question, answer, 2])
         os.kill(keeper.pid, signal.SIGSTOP)  # a machine may be as slow
+        os.waitpid(keeper.pid, os.WUNTRACED)  # it stands still
+        os.kill(copy.pid, signal.SIGTERM)
         assert copy.wait(0.1) == -9
     with contextlib.suppress(ProcessLookupError):
         os.kill(keeper.pid, signal.SIGCONT)

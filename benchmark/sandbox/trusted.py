@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,11 +25,14 @@ _MESSAGES = 2
 """Descriptor to which a copy prints, as this process does."""
 
 
-def carry_out_step(step: str, text: str, threads: int, home: Path) -> str:
+def carry_out_step(
+    step: str, text: str, threads: int, home: Path, limit: float | None = None
+) -> str:
     """Return the step's answer; in this process where there is no nursery (not Linux).
 
     `home` is an own folder for a nursery that has to be started. Raises what the step raises, a
-    `UserError` or a `JobFault`; anything else, the end of the process too, is a `JobFault`.
+    `UserError` or a `JobFault`; anything else, the end of the process too, is a `JobFault`, and so
+    is a step that takes more than `limit` seconds.
     """
     if not sys.platform.startswith("linux"):
         return run_step(step, text)
@@ -39,7 +43,7 @@ def carry_out_step(step: str, text: str, threads: int, home: Path) -> str:
         except (OSError, ValueError):  # it was killed, or cannot start
             forget_nursery()
             return run_step(step, text)
-        return _answer(step, copy, answer)
+        return _answer(step, copy, answer, limit)
 
 
 def run_step(step: str, text: str) -> str:
@@ -83,16 +87,19 @@ def _surroundings() -> dict[str, object]:
     return {"environment": dict(os.environ), "folder": folder}
 
 
-def _answer(step: str, copy: Copy, answer: int) -> str:
+def _answer(step: str, copy: Copy, answer: int, limit: float | None) -> str:
+    started = time.monotonic()
     try:
-        status = copy.wait(None)
+        status = copy.wait(limit)
     except BaseException:
         forget_nursery()  # its next word would be of this copy
         raise
     try:
         said = json.loads(read_text(answer))
     except ValueError:
-        how = copy.lost() or end_in_words(status) or "the process ended without an answer"
+        late = limit is not None and time.monotonic() - started >= limit
+        how = copy.lost() or (f"still running after {limit:g} s" if late else "")
+        how = how or end_in_words(status) or "the process ended without an answer"
         raise JobFault(
             f"the harness's own step {step.partition(':')[2]} failed: {how} "
             "(by a metric or a model, or for want of memory)"
