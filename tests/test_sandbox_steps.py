@@ -115,7 +115,7 @@ def test_a_step_that_never_ends_is_a_fault_of_the_job_and_leaves_no_process(tmp_
     note = tmp_path / "pid"
     loops = f"echo $$ > {note}; while true; do sleep 0.1; done"
     with pytest.raises(
-        JobFault, match=r"step getoutput failed: still running after 2 s \(by a met"
+        JobFault, match=r"getoutput failed: still running after 2 s \(by a met"
     ):
         carry_out_step("subprocess:getoutput", loops, 1, home, 2.0)
     end = time.monotonic() + 60
