@@ -33,10 +33,11 @@ def _version(name: str) -> str:
 
 
 def _git_revision() -> str:
-    """Return the harness's own revision; empty when it does not run from a checkout."""
+    """Return the harness's own revision: of the checkout, or of that which it was built from."""
     root = Path(__file__).parents[1]
     if not (root / ".git").exists():
-        return ""
+        built = Path(__file__).with_name("_revision.txt")  # .ci/revision.py writes it
+        return built.read_text("utf-8").strip() if built.exists() else ""
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
