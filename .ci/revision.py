@@ -13,7 +13,7 @@ PLACE = "benchmark/_revision.txt"
 COMMAND = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
 
 
-class Revision(BuildHookInterface):  # type: ignore[type-arg]
+class Revision(BuildHookInterface):
     """Adds `PLACE` to a wheel that is built in a checkout."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
