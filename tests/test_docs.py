@@ -156,3 +156,22 @@ def test_the_site_is_made_without_a_warning(tmp_path: Path) -> None:
         loaded = re.findall(r'<(?:script|img|link)[^>]*?(?:src|href)="(https?:[^"]+)', text)
         assert not loaded, f"{page.name} loads {loaded}"
     assert "bench_trial_step" in (tmp_path / "site" / "generated" / "hooks.html").read_text("utf-8")
+
+
+def test_the_analysis_runs_on_an_export(tiny_run, tmp_path: Path, monkeypatch, capsys) -> None:
+    """As it stands on the page, which also names every column."""
+    export = (*shlex.split(blocks("analyse.md")[0].splitlines()[0].split("#")[0])[1:],)
+    done = tiny_run.command(*export[:-1], tmp_path / export[-1], "--out", tiny_run.out)
+    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    exec(compile(blocks("analyse.md", "python")[0], "analyse.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert re.search(r"oracle +0\.\d+", printed)
+    assert "mean" in printed
+    header = (tmp_path / "trials.csv").read_text("utf-8").splitlines()[0].split(",")
+    rows = re.findall(r"^\| (`.*?) \|", (DOCS / "analyse.md").read_text("utf-8"), re.M)
+    told = re.findall(r"`([^`]+)`", " ".join(rows))
+    assert len(told) > 25
+    for column in set(told) - {"metric.…"}:  # of plugins, of which this run had none
+        start = column.partition("…")[0]
+        assert any(name.startswith(start) for name in header), column
