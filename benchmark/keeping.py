@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from benchmark.environment import software
 from benchmark.errors import UserError
 from benchmark.jobs import BaseJob, Report, TrialJob, refuse_changed_files
 from benchmark.plan import Planned, trial_record
-from benchmark.records import METRICS, ModelRecord
+from benchmark.records import METRICS, ModelRecord, TrialRecord
 from benchmark.store import Store
+
+MADE_AGAIN = "the model that it started from was made again and has other weights"
+"""Why a finished job counts as failed, and so is done again."""
 
 
 @dataclass
@@ -29,8 +33,10 @@ class Keeper:
     models: dict[str, ModelRecord] = field(default_factory=dict)
     """Identity → the models that are there, those that failed among them."""
 
-    def keep(self, planned: Planned, report: Report) -> None:
-        """Store a report.
+    def keep(self, planned: Planned, report: Report) -> bool:
+        """Store a report; False where a finished one of an earlier run stays in its place.
+
+        What a job once found is not made untrue by a failure when it is done again.
 
         Raises `PluginChanged` in the place of a fault that a plugin file which was edited since the
         run was planned may have caused: that fault would be told of the file as it was.
@@ -38,14 +44,19 @@ class Keeper:
         if report.status == "failed":
             refuse_changed_files(planned.job)
         if isinstance(planned.job, TrialJob):
-            self._keep_trial(planned, report)
-        else:
-            self._keep_model(planned, report)
+            return self._keep_trial(planned, report)
+        return self._keep_model(planned, report)
+
+    def skip(self, planned: Planned) -> None:
+        """Note that a trial is not run: what it failed of earlier is no failure any more."""
+        stored = self.store.trial(planned.job.id)
+        if stored is not None and stored.status == "failed":
+            self.store.drop_trial(stored.trial)
 
     def _made_with(self) -> dict[str, Any]:
         return software() | ({"command": self.command} if self.command else {})
 
-    def _keep_model(self, planned: Planned, report: Report) -> None:
+    def _keep_model(self, planned: Planned, report: Report) -> bool:
         job = planned.job
         record = ModelRecord(
             id=job.id,
@@ -68,19 +79,25 @@ class Keeper:
         if before is None or before.status == "failed":
             self.store.put_model(record)
         elif record.status == "done":
-            self._refuse_contradiction(before, record)
-            self.store.put_model(record)
-        # Else what it was is still true of the trials that faced it.
+            stale = self._stale(before, record)
+            # At once: whenever the run is stopped, no finished trial faced another model than is
+            # stored. Those that it still comes to are stored anew.
+            self.store.put_all(chain([record], self._voided(stale)))
+        else:  # what it was is still true of the trials that faced it
+            return False
+        return True
 
-    def _refuse_contradiction(self, before: ModelRecord, now: ModelRecord) -> None:
-        """Raise `UserError` if finished jobs that are not done again started from other weights.
+    def _stale(self, before: ModelRecord, now: ModelRecord) -> list[str]:
+        """Return the finished jobs that started from other weights than the model has now.
 
         A model is made anew where its file is gone; on another machine the rounding differs, and
-        so do the weights. Under one identity there would be trials on both.
+        so do the weights. Under one identity there would be trials on both: raises `UserError` if
+        some of these jobs are not done again in this run.
         """
         if before.artifact == now.artifact:
-            return
-        stale = [one for one in self.store.built_on(now.id) if one not in self.doing]
+            return []
+        built = self.store.built_on(now.id)
+        stale = [one for one in built if one not in self.doing]
         if stale:
             what = f"base model, seed {now.seed}"
             if now.kind == "victim":
@@ -90,10 +107,25 @@ class Keeper:
                 "stored results started; it is not kept",
                 "use another --out, or --rerun always with all of their defenses",
             )
+        return built
 
-    def _keep_trial(self, planned: Planned, report: Report) -> None:
+    def _voided(self, identities: Iterable[str]) -> Iterator[ModelRecord | TrialRecord]:
+        """Yield the records of finished jobs as those of failed ones, without what they found."""
+        for identity in identities:
+            trial = self.store.trial(identity)
+            if trial is not None:
+                yield _voided_trial(trial)
+            elif (model := self.store.model(identity)) is not None:
+                yield _voided_model(model)
+
+    def _keep_trial(self, planned: Planned, report: Report) -> bool:
         job = planned.job
         assert isinstance(job, TrialJob)
+        if report.status == "failed":
+            before = self.store.trial(job.id)
+            # It faced the weights that are stored, or it would not count as done any more.
+            if before is not None and before.status == "done":
+                return False
         # The file's name alone: exported rows travel, and a folder is nobody's business.
         plugin = job.defense.origin | {"path": Path(job.defense.origin["path"]).name}
         # In no identity: a metric decides no other number. But it decides its own.
@@ -121,11 +153,49 @@ class Keeper:
             log=report.log,
             series=report.series,
             run=self.run_id,
-            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            finished=_now(),
         )
         self.store.put_trial(record)
+        return True
 
     def _base_accuracy(self, trial: Planned) -> float | None:
         victim = self.models.get(trial.needs)
         base = self.models.get(victim.payload.get("base", "")) if victim else None
         return base.clean_accuracy if base else None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _voided_trial(record: TrialRecord) -> TrialRecord:
+    return replace(
+        record,
+        status="failed",
+        error=MADE_AGAIN,
+        base_clean_accuracy=None,
+        asr_before=None,
+        clean_accuracy_before=None,
+        robust_accuracy_before=None,
+        metrics={},
+        spread={},
+        repeats=1,
+        empty={},
+        recovered_target=None,
+        artifacts=(),
+        triggers_artifact="",
+        series=[],
+        finished=_now(),
+    )
+
+
+def _voided_model(record: ModelRecord) -> ModelRecord:
+    return replace(
+        record,
+        status="failed",
+        error=MADE_AGAIN,
+        artifact="",
+        clean_accuracy=None,
+        asr=None,
+        series=[],
+    )

@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import BaseModel
-from pydantic.errors import PydanticUserError
 
 from benchmark.catalogue import BUILT_IN, Entry
 from benchmark.plugins import KINDS, Kind, Origin, Plugins, Registered
@@ -71,7 +70,7 @@ def _distribution(origin: Origin) -> str:
 def _schema(options: type[BaseModel]) -> dict[str, Any]:
     try:
         return options.model_json_schema()
-    except PydanticUserError:  # a type that JSON does not have; the plugin works all the same
+    except Exception:  # a type that JSON does not have, or a plugin's code; it works all the same
         return {}
 
 

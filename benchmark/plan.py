@@ -6,8 +6,8 @@ recipe and seed; a victim also the attack, its trigger and target; a trial also 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -56,6 +56,8 @@ class Planned:
     payload: dict[str, Any]
     block: int
     """Number of the victim that it belongs to: early victims are finished before late ones."""
+    without: Mapping[str, str] = field(default_factory=dict)
+    """Metrics that do not apply to the trial, each with the reason."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ class _Planner:
             "victim": victim.job.id,
         }
         label = f"{spec.name} on {attack.spec.name} {instance.trigger.name}{_seed_note(seed)}"
-        return Planned(job, label, victim.job.id, facts, payload, block)
+        return Planned(job, label, victim.job.id, facts, payload, block, self._without(spec))
 
     def _metrics(self, defense: DefenseSpec) -> tuple[Component, ...]:
         """Return the metrics that apply to what the defense gives."""
@@ -250,6 +252,14 @@ class _Planner:
             for metric in self.config.metrics
             if metric.spec.reads <= defense.gives
         )
+
+    def _without(self, defense: DefenseSpec) -> dict[str, str]:
+        """Return the other metrics, with what they would need."""
+        lacking = {
+            metric.spec.name: sorted(metric.spec.reads - defense.gives)
+            for metric in self.config.metrics
+        }
+        return {name: f"the defense gives no {', no '.join(w)}" for name, w in lacking.items() if w}
 
     def _group(self, attack: Chosen) -> str:
         """Return the hash of all that the trials of one leaderboard have in common."""
@@ -305,4 +315,6 @@ def _seed_note(seed: int) -> str:
 
 def trial_record(planned: Planned, **found: Any) -> TrialRecord:
     """Return the record of a planned trial with what was found."""
+    if found.get("status") == "done":  # of one that failed, the failure is the reason
+        found["empty"] = {**planned.without, **found.get("empty", {})}
     return TrialRecord(trial=planned.job.id, payload=planned.payload, **{**planned.facts, **found})

@@ -17,6 +17,7 @@ from benchmark.plan import Plan, Planned
 from benchmark.plugins import load_plugins
 from benchmark.preset import load_preset
 from benchmark.rehearsal import rehearse
+from benchmark.report.escape import printable
 from benchmark.report.html.contents import read_contents
 from benchmark.report.reproduction import claims, figures
 from benchmark.report.reproduction_figures import draw
@@ -79,11 +80,11 @@ def start(wanted: Wanted, options: Options) -> int:
             if store.trials_frame().empty:  # interrupted before the first trial
                 return status
         _report(study, grids, cells, store, wanted)
-    messages.print(
+    said = (
         f"the page is {wanted.page}, its numbers {_csv(wanted.page)}, its figures in "
-        f"{_figures(wanted.page)}",
-        highlight=False,
+        f"{_figures(wanted.page)}"
     )
+    messages.print(printable(said), markup=False, highlight=False, soft_wrap=True)
     return status
 
 
@@ -170,6 +171,11 @@ def _setting(grid: Grid, wanted: Wanted) -> str:
 def _check_page(file: Path) -> None:
     if file.is_dir() or not file.parent.is_dir():
         raise UserError(f"cannot write {file}", "-o names a file in a folder that exists")
+    if file.suffix.lower() == _csv(file).suffix:
+        raise UserError(
+            f"cannot write {file}: the page's numbers go into that file",
+            f"name the page {file.with_suffix('.md')}, say",
+        )
 
 
 def _csv(file: Path) -> Path:

@@ -1,6 +1,6 @@
-"""Plan → jobs → reports: the only place that turns a fault into a failed trial.
+"""Plan → jobs → reports, each stored as it comes; a job whose process is lost fails here.
 
-The driver alone writes the store; it never imports torch.
+The driver alone writes the store's database; it never imports torch.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from benchmark.missing import Rerun, missing_jobs, obstacle
 from benchmark.plan import Plan, Planned
 from benchmark.records import ModelRecord
 from benchmark.scheduler import Scheduler, Task
+from benchmark.signals import undisturbed
 
 
 class Display(Protocol):
@@ -48,6 +49,8 @@ class Tally:
 
     done: int = 0
     failed: int = 0
+    kept: int = 0
+    """Of those that failed, the ones that keep what an earlier run found."""
     already: int = 0
     skipped: int = 0
 
@@ -77,7 +80,9 @@ class Runner:
                 self._start_ready(scheduler)
                 self._collect(scheduler)
         finally:
-            self.executor.stop()
+            # A second Ctrl-C in here would leave workers that the process then waits for.
+            with undisturbed():
+                self.executor.stop()
         return self.tally
 
     def _tasks(self) -> Iterator[Task]:
@@ -136,26 +141,33 @@ class Runner:
                 raise
             except Exception as error:  # whatever one job does to its worker, the run goes on
                 report = Report(id=planned.job.id, status="failed", error=unexpected(error))
-            self._keep(planned, report)
+            told = self._keep(planned, report)
             scheduler.done(planned.job.id)
-            self.display.finished(planned, report)
+            self.display.finished(planned, told)
         self.display.tick()
 
     def _often(self, lost: WorkerLost) -> str:
         return f"{lost}, {self.retries + 1} times" if self.retries else str(lost)
 
-    def _keep(self, planned: Planned, report: Report) -> None:
-        self.keeper.keep(planned, report)
+    def _keep(self, planned: Planned, report: Report) -> Report:
+        """Store a report; return it as it is told, with what becomes of an earlier result."""
+        is_stored = self.keeper.keep(planned, report)
         if isinstance(planned.job, TrialJob):
             if report.status == "done":
                 self.tally.done += 1
             else:
                 self.tally.failed += 1
+                self.tally.kept += not is_stored
+        if is_stored:
+            return report
+        return report.model_copy(update={"error": f"{report.error}; its earlier result is kept"})
 
     def _give_up(self, planned: Planned, status: Literal["failed", "skipped"], why: str) -> None:
         """Note a job that cannot run, because of the model that it needs."""
         if status == "failed":
-            self._keep(planned, Report(id=planned.job.id, status="failed", error=why))
+            report = Report(id=planned.job.id, status="failed", error=why)
+            why = self._keep(planned, report).error
         else:
+            self.keeper.skip(planned)
             self.tally.skipped += 1
         self.display.skipped(planned, why)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import secrets
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -42,6 +40,7 @@ from benchmark.rehearsal import rehearse
 from benchmark.report.escape import printable
 from benchmark.report.leaderboard import print_leaderboard
 from benchmark.runner import Runner, Tally
+from benchmark.signals import stops_as_interrupts, undisturbed
 from benchmark.store import Store
 
 
@@ -146,7 +145,29 @@ def run_missing(
     messages: Console,
     observers: Sequence[Observer] = (),
 ) -> int:
-    """Run what is missing; returns the exit status."""
+    """Run what is missing; returns the exit status.
+
+    Whenever it is interrupted, it says how many trials of this run are kept.
+    """
+    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    with stops_as_interrupts():
+        try:
+            return _run_missing(plan, store, options, messages, observers, run_id)
+        except KeyboardInterrupt:
+            pass  # out of here its frames are gone, and with them a transaction they had begun
+        with undisturbed():
+            _say(messages, _interrupted(plan, store, run_id))
+        return 130
+
+
+def _run_missing(
+    plan: Plan,
+    store: Store,
+    options: Options,
+    messages: Console,
+    observers: Sequence[Observer],
+    run_id: str,
+) -> int:
     _agree_on_min_asr(plan, store, messages)
     needed = missing_jobs(plan, store, options.rerun)
     _tell_of_metrics(plan, store, options.rerun, partial(_say, messages))
@@ -159,12 +180,11 @@ def run_missing(
     clock = Clock.of_store(plan.config.preset.estimate, store, plan.jobs)
     display_type = BarDisplay if messages.is_terminal and not messages.is_dumb_terminal else None
     display: Shown = (display_type or PlainDisplay)(messages, jobs, clock, plan.machine.workers)
-    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     if observers:
         trials = sum(isinstance(planned.job, TrialJob) for planned in jobs)
         event = RunEvent(run_id, options.out, trials)
         display = Observed(display, observers, event, partial(_say, messages))
-    with store.work_folder() as work, display, _terminable():
+    with store.work_folder() as work, display:
         runner = Runner(
             plan,
             Keeper(store, run_id, options.command, needed),
@@ -175,15 +195,10 @@ def run_missing(
             options.rerun,
             options.retries,
         )
-        try:
-            tally = runner.run()
-        except KeyboardInterrupt:
-            display.__exit__()
-            _say(messages, _interrupted(runner.tally))
-            return 130
+        tally = runner.run()
     failed = _stored_failures(plan, store)
-    _say(messages, _finished(tally) + _of_which(failed - tally.failed))
-    return 1 if failed else 0
+    _say(messages, _finished(tally) + _of_which(failed - (tally.failed - tally.kept)))
+    return 1 if failed or tally.failed else 0
 
 
 def _agree_on_min_asr(plan: Plan, store: Store, messages: Console) -> None:
@@ -228,29 +243,18 @@ def _of_which(failed: int) -> str:
     return f", {failed} of which failed (--rerun failed runs them again)" if failed else ""
 
 
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Treat SIGTERM like Ctrl-C, so that a scheduler's stop is as clean as a person's."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupted(tally: Tally) -> str:
-    kept = tally.done + tally.failed
+def _interrupted(plan: Plan, store: Store, run_id: str) -> str:
+    """Count what is on the disk: the run was perhaps interrupted before it counted its last."""
+    planned = {trial.job.id for trial in plan.trials}
+    kept = sum(trial.run == run_id for trial in store.trials(planned))
     return f"interrupted: {kept} trials of this run are kept; the same command goes on from there"
 
 
 def _finished(tally: Tally) -> str:
     parts = [f"{tally.done} trials done"]
+    keep = f" ({tally.kept} of them keep their earlier results)" if tally.kept else ""
     for number, word in (
-        (tally.failed, "failed"),
+        (tally.failed, f"failed{keep}"),
         (tally.already, "there already"),
         (tally.skipped, "not run, because the attack did not take"),
     ):

@@ -56,18 +56,20 @@ class RunOptions(Options):
     @field_validator("readable")
     @classmethod
     def _exists(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
-        found = [_whole(path) for path in paths]
-        for path in found:
-            if not path.exists():
-                raise ValueError(f"{path} is not there")
-        return tuple(map(str, found))
+        return tuple(str(_found(path)) for path in paths)
 
 
-def _whole(path: str) -> Path:
+def _found(path: str) -> Path:
     try:
-        return Path(path).expanduser().absolute()
-    except RuntimeError as error:  # `~somebody`, whom this machine does not know
-        raise ValueError(f"{path} is not there: no such user") from error
+        whole = Path(path).expanduser().absolute()
+        is_there = whole.exists()
+    except RuntimeError as error:  # of `~somebody`, whom this machine does not know
+        raise ValueError(f"{path} is not there: there is no such home folder") from error
+    except OSError as error:
+        raise ValueError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+    if not is_there:
+        raise ValueError(f"{whole} is not there")
+    return whole
 
 
 def parse_sets(texts: Iterable[str]) -> dict[str, str]:

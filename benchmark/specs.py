@@ -45,11 +45,12 @@ def added(off: Any) -> dict[str, Any]:
 
 def deciding_options(options: BaseModel) -> dict[str, Any]:
     """Return the options that decide a result's numbers, as plain JSON data."""
-    chosen: dict[str, Any] = options.model_dump(
-        mode="json", exclude=choosing_options(type(options))
-    )
+    left_out = choosing_options(type(options))
+    chosen: dict[str, Any] = options.model_dump(mode="json", exclude=left_out)
     for name, info in type(options).model_fields.items():
         value, extra = getattr(options, name), info.json_schema_extra
+        if name in left_out:
+            continue
         if isinstance(value, BaseModel):
             chosen[name] = deciding_options(value)
         elif isinstance(extra, dict) and extra == added(value):

@@ -94,6 +94,9 @@ def refused(bench, command, tmp_path):
         (["--set", "shake.scale=-1"], "shake.scale = '-1': "),
         (["--set", "run.min_asr=2"], "run.min_asr = '2': input should be less than or equal to 1"),
         (["--set", "run.threads=0"], "run.threads = '0': "),
+        (["--set", "run.readable=~nosuchuser/x"], "~nosuchuser/x is not there: there is no such"),
+        (["--set", f"run.readable={'x' * 300}"], "file name too long"),
+        (["--set", "run.readable=/nowhere"], "run.readable = ['/nowhere']: /nowhere is not there"),
         (["--set", "split.defense_fraction=1"], "split.defense_fraction = '1': "),
         (
             ["--set", "split.defense_fraction=0.001"],
@@ -365,4 +368,7 @@ def test_records_and_report_show_the_command_without_folders(bench, tiny_run, tm
     assert command.endswith("--defense shake --workers 2")
     assert str(tiny_run.out.parent) not in command
     assert bench("report", "--out", out, "-o", tmp_path / "r.html")[0] == 0
-    assert "bench run --plugin tiny_case.py --dataset tiny" in (tmp_path / "r.html").read_text()
+    page = (tmp_path / "r.html").read_text()
+    assert "bench run --plugin tiny_case.py --dataset tiny" in page
+    assert "bench report --out out -o r.html" in page
+    assert str(tmp_path) not in page

@@ -91,11 +91,12 @@ def test_digits_are_legible():
 
 
 def test_default_size_is_made_in_seconds():
-    start = time.perf_counter()
+    """Of this process alone: what else the machine has to do does not count."""
+    start = time.process_time()
     data = make_digits(DigitsOptions())
     assert len(data.train.labels) == 6000
     assert len(data.test.labels) == 2000
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_a_data_dir_is_refused_rather_than_ignored(tmp_path):

@@ -282,6 +282,26 @@ def test_a_setting_that_no_attack_reads_is_one_line(
     assert not line or said.count("\n") == 1
 
 
+def test_a_model_that_is_described_twice_is_one_line(tmp_path: Path, network, bench) -> None:
+    torch.save(network, tmp_path / "victim.pt")
+    file = described(tmp_path, "victim.pt")
+    copy, other = file.with_name("copy.toml"), file.with_name("other.toml")
+    copy.write_text(file.read_text())
+    torch.save({**network, "0.bias": network["0.bias"] + 1}, tmp_path / "other.pt")
+    other.write_text(file.read_text().replace("victim.pt", "other.pt"))
+    same = "'checkers' and 'copy' are two names of one instance: the same pixels, place, target and"
+    words = ["--plugin", TINY_CASE, "--dataset", "tiny", "--model", "one-conv", "--device", "cpu"]
+    for second, line in (
+        (file, "attack 'imported': two instances are called 'checkers'"),
+        (copy, f"attack 'imported': {same} weights"),
+        (other, ""),
+    ):
+        asked = ["--attack-file", file, "--attack-file", second, "--out", tmp_path / "out"]
+        status, said = bench("run", *words, *asked, "--dry-run")
+        assert (status, line in said) == (2 if line else 0, True), said
+        assert not line or said.count("\n") == 1
+
+
 def test_the_usual_names_of_a_resnet_are_understood(tmp_path: Path) -> None:
     stages = [(8, 2, 1), (16, 2, 2), (32, 2, 2), (64, 2, 2)]
     theirs, ours = (ResNet(8, stages, 10) for _ in range(2))

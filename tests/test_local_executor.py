@@ -52,19 +52,19 @@ def test_all_workers_start_with_the_first_job(start, tmp_path):
     before = workers()
     executor = start(3)
     assert workers() == before
-    executor.submit(NO_JOB, str(tmp_path / "progress")).exception(timeout=60)
+    executor.submit(NO_JOB, str(tmp_path / "progress")).exception(timeout=300)
     assert len(workers() - before) == 3
 
 
 def test_a_worker_that_was_killed_while_idle_is_replaced(start, tmp_path):
     before, executor, progress = workers(), start(1), str(tmp_path / "progress")
-    refused = executor.submit(NO_JOB, progress).exception(timeout=60)
+    refused = executor.submit(NO_JOB, progress).exception(timeout=300)
     (worker,) = workers() - before
     worker.kill()
-    worker.wait(10)
-    again = executor.submit(NO_JOB, progress).exception(timeout=60)
+    worker.wait(60)
+    again = executor.submit(NO_JOB, progress).exception(timeout=300)
     if isinstance(again, WorkerLost):  # handed out before the pool noticed: a run starts it again
-        again = executor.submit(NO_JOB, progress).exception(timeout=60)
+        again = executor.submit(NO_JOB, progress).exception(timeout=300)
     assert type(again) is type(refused)
     assert str(again) == str(refused)
     assert len(workers() - before) == 1

@@ -199,6 +199,88 @@ def test_an_artifact_that_one_folder_lost_comes_from_another(places):
     assert merge([a], out).missing == {path.stem}
 
 
+LOW = {"asr_before": 0.4, "seed": 4}
+"""A victim that counts only where `run.min_asr` is lowered."""
+
+
+def thresholds(out: Path) -> dict[str, float | None]:
+    return {name: one.min_asr for name, one in stored(out).items()}
+
+
+def test_one_threshold_holds_for_each_leaderboard_after_a_merge(tmp_path):
+    """Else victims of one ASR would be in some averages of a table and not in others."""
+    a = make(tmp_path / "a", trial("t1"), trial("t2", **LOW))
+    other = trial("t5", min_asr=0.5, group="only here")
+    clean = trial("t6", min_asr=None, group="clean")
+    b = make(tmp_path / "b", trial("t3", min_asr=0, **LOW), trial("t4", min_asr=0), other, clean)
+    done = merge([a, b], tmp_path / "all")
+    assert thresholds(tmp_path / "all") == {
+        **dict.fromkeys(["t1", "t2", "t3", "t4"], 0.9),
+        **{"t5": 0.5, "t6": None},
+    }
+    assert done.min_asr == {0.9: 2}
+    assert merge([a, b], tmp_path / "all").min_asr == {}
+
+
+def test_the_command_says_that_another_threshold_holds(tmp_path, bench):
+    a, b = make(tmp_path / "a", trial("t1")), make(tmp_path / "b", trial("t2", min_asr=0))
+    status, printed, _ = bench(a, b, "--out", tmp_path / "all")
+    assert status == 0
+    assert printed.splitlines()[1:] == ["run.min_asr = 0.9 now holds for 1 trial that had another"]
+
+
+def test_the_threshold_is_that_of_the_folder_merged_into_or_of_the_preferred_one(tmp_path):
+    a, b = make(tmp_path / "a", trial("t1")), make(tmp_path / "b", trial("t2", min_asr=0.2))
+    merge([b], tmp_path / "all")
+    assert merge([a], tmp_path / "all").min_asr == {0.2: 1}
+    assert set(thresholds(tmp_path / "all").values()) == {0.2}
+    # Also for what is there already.
+    assert merge([a], tmp_path / "all", prefer=a).min_asr == {0.9: 2}
+    assert set(thresholds(tmp_path / "all").values()) == {0.9}
+
+
+MINE = {"asr": 1 / 3, "der": None, "mine": 0.25}
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_a_metric_that_one_folder_has_contradicts_nothing_and_is_taken(tmp_path, first):
+    make(tmp_path / "a", trial("t1"))
+    spread = {"mine": {"std": 0.1, "min": 0.2, "max": 0.3}}
+    make(tmp_path / "b", trial("t1", metrics=MINE, spread=spread, empty={"other": "no value"}))
+    order = sorted([tmp_path / "a", tmp_path / "b"], key=lambda path: path.name != first)
+    assert merge(order, tmp_path / "all").conflicts == []
+    assert stored(tmp_path / "all") == stored(tmp_path / "b")
+
+
+def test_a_metric_is_taken_into_a_folder_that_has_the_trial_without_it(tmp_path):
+    a, b = make(tmp_path / "a", trial("t1")), make(tmp_path / "b", trial("t1", metrics=MINE))
+    merge([a], tmp_path / "all")
+    assert merge([b], tmp_path / "all").conflicts == []
+    assert stored(tmp_path / "all") == stored(b)
+    assert merge([a], tmp_path / "all").trials == 0
+    assert stored(tmp_path / "all") == stored(b)
+
+
+def test_a_record_with_more_metrics_takes_no_other_one_away(tmp_path):
+    a = make(tmp_path / "a", trial("t1", metrics={"asr": 1 / 3, "old": 0.5}))
+    b = make(tmp_path / "b", trial("t1", metrics=MINE))
+    assert merge([a, b], tmp_path / "all").conflicts == []
+    assert stored(tmp_path / "all") == stored(a)
+
+
+def test_metrics_that_two_folders_have_still_contradict_each_other(tmp_path):
+    a, b = make(tmp_path / "a", trial("t1")), make(tmp_path / "b", trial("t1", metrics=MINE))
+    c = make(tmp_path / "c", trial("t1", metrics=MINE | {"mine": 0.75}))
+    conflicts = merge([a, b, c], tmp_path / "all").conflicts
+    assert [(one.difference.field, one.folder, one.other) for one in conflicts] == [
+        ("metrics.mine", b, c)
+    ]
+    merge([a, b, c], tmp_path / "c's", prefer=c)
+    assert stored(tmp_path / "c's") == stored(c)
+    merge([a, b, c], tmp_path / "a's", prefer=a)
+    assert stored(tmp_path / "a's") == stored(a)
+
+
 def damage(folder: Path) -> None:
     content = bytearray((folder / "results.sqlite").read_bytes())
     content[content.index(b"mesa")] ^= 1

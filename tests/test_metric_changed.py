@@ -64,6 +64,30 @@ def test_stored_trials_are_measured_anew_by_a_new_or_an_edited_metric(tiny_run, 
     assert again.stderr.startswith("all 4 trials are there already")
 
 
+def test_finished_trials_stay_if_a_new_metric_fails_them(tiny_run, tmp_path):
+    command, out, file = tiny_run.command, tiny_run.copy(tmp_path / "out"), tmp_path / "mine.py"
+    words = command.tiny(out, "--defense", "shake", attack__triggers="170")
+    with Store.open(out, write=False) as store:
+        before = list(store.trials())
+
+    file.write_text(f"import os\n{MINE.replace('return 0.25', 'os._exit(3)')}", encoding="utf-8")
+    done = command(*words, "--plugin", file)
+    assert done.returncode == 1, done.stderr
+    line = next(line for line in done.stderr.splitlines() if "shake on bw3x3 170: " in line)
+    assert "shake on bw3x3 170: failed: " in line
+    assert line.endswith("; its earlier result is kept")
+    assert "0 trials done, 4 failed (4 of them keep their earlier results)\n" in done.stderr
+    with Store.open(out, write=False) as store:
+        assert list(store.trials()) == before
+    # Without the metric they are what they were; with it they are wanted again.
+    again = command(*words)
+    assert (again.returncode, again.stderr.count("failed")) == (0, 0), again.stderr
+    file.write_text(MINE, encoding="utf-8")
+    mended = command(*words, "--plugin", file)
+    assert mended.returncode == 0, mended.stderr
+    assert values(out)["mine"] == [0.25] * 4
+
+
 def test_trials_from_before_this_was_kept_are_current(tiny_run, tmp_path):
     command, out = tiny_run.command, tiny_run.copy(tmp_path / "out")
     with Store.open(out, write=True) as store:

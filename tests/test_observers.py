@@ -55,7 +55,7 @@ def watched(command, tmp_path_factory):
     """A run with an observer that notes everything and fails often, and with TensorBoard."""
     folder = tmp_path_factory.mktemp("watched")
     (folder / "diary.py").write_text(DIARY, encoding="utf-8")
-    words = command.tiny(folder / "out", attack__triggers="170", shake__seconds=1)
+    words = command.tiny(folder / "out", attack__triggers="170", shake__seconds=3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DIARY", str(folder / "diary.jsonl"))
         more = ["--defense", "shake", "--plugin", folder / "diary.py", "--tensorboard"]
@@ -72,7 +72,7 @@ def test_an_observer_sees_the_run_from_start_to_end(watched) -> None:
     shake = [note for note in notes if note.get("defense") == "shake"]
     assert shake[0] == {**shake[0], "hook": "started", "trigger": "170", "scale": 0.5}
     steps = [note for note in shake if note["hook"] == "step"]
-    assert {(note["text"], note["total"]) for note in steps} == {("asleep", 10)}
+    assert {(note["text"], note["total"]) for note in steps} == {("asleep", 30)}
     assert sorted({note["step"] for note in steps}) == [note["step"] for note in steps]
     assert shake[-1]["hook"] == "finished"
 

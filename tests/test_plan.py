@@ -62,6 +62,14 @@ def changed(before: Plan, after: Plan) -> set[str]:
     return {name.split()[0] for name in old.keys() & new.keys() if old[name] != new[name]}
 
 
+BROUGHT = """
+model = "victim.pt"
+target = 1
+[trigger]
+pixels = [[0, 1], [1, 0]]
+place = "random"
+"""
+
 TRIALS = {"shake", "none", "fine_tuning", "oracle"}
 ALL = {"base", "victim"} | TRIALS
 
@@ -262,6 +270,30 @@ def test_identities_and_seeds_depend_on_each_axis_and_on_its_place():
     assert all(0 <= seed < 2**63 for seed in seeds)
     with pytest.raises(ValueError, match="not JSON compliant"):
         identity("trial", {"a": float("nan")})
+
+
+def test_the_seed_of_an_attack_is_that_of_its_base_model_trigger_and_target():
+    """Stored models were made with these: another formula would make others of one identity."""
+    victims = [one.job for one in plan(seeds=2).jobs if isinstance(one.job, VictimJob)]
+    assert [job.seed for job in victims] == [
+        derive_seed("attack", job.base, "bw3x3", job.instance.trigger.name, 1) for job in victims
+    ]
+    assert len(victims) == 4
+
+
+def test_of_a_brought_model_what_decides_no_identity_decides_no_seed(tmp_path):
+    def brought(*sets: str, name="victim", **request) -> list[tuple[str, int]]:
+        path = tmp_path / f"{name}.toml"
+        path.write_text(BROUGHT, "utf-8")
+        (tmp_path / "victim.pt").write_bytes(b"weights")
+        made = plan(*sets, fixed=(), attack_files=(path,), **request)
+        return [(one.job.id, one.job.seed) for one in made.jobs if isinstance(one.job, VictimJob)]
+
+    [first] = brought("base.epochs=3")
+    assert brought("base.epochs=8") == brought(name="another name") == [first]
+    (same, _), (_, another) = brought(seeds=2), brought("split.defense_fraction=0.5")[0]
+    assert same == first
+    assert another != first[1]
 
 
 # What jobs carry

@@ -12,7 +12,7 @@ from benchmark.config import Request, resolve
 from benchmark.data import PreparedDataset
 from benchmark.errors import UserError
 from benchmark.jobs import TrialJob
-from benchmark.plan import Machine, make_plan
+from benchmark.plan import Machine, make_plan, trial_record
 from benchmark.plugins import load_plugins
 from benchmark.rehearsal import rehearse
 from benchmark.types import DatasetInfo
@@ -86,6 +86,16 @@ def test_metrics_of_the_target_are_for_defenses_that_name_one(trial: Callable[..
     assert named[1] >= {"asr", "detection", "false_alarm"}
 
 
+def test_a_metric_that_does_not_apply_is_empty_for_a_reason(trial: Callable[..., Any]) -> None:
+    scored = {"status": "done", "error": "", "metrics": {"asr": 0.1}}
+    record = trial_record(trial(), **scored, empty={"asr": "odd"})
+    reason = "the defense gives no target"
+    assert record.empty == {"asr": "odd", "detection": reason, "false_alarm": reason}
+    assert "detection" not in record.metrics
+    assert trial_record(trial(**DETECT), **scored).empty == {}
+    assert trial_record(trial(), status="failed", error="it crashed").empty == {}
+
+
 @pytest.mark.parametrize(
     ("target", "reason"), [("fail", "no such target"), ("words", "a frozenset of Knowledge")]
 )
@@ -103,7 +113,7 @@ def test_an_option_that_tells_the_trigger_needs_the_oracles_role(
     request = Request(
         defenses=("seeker",), dataset="tiny", model="one-conv", sets={"seeker.target": "all"}
     )
-    with pytest.raises(UserError, match="'seeker': role must be Role.ORACLE"):
+    with pytest.raises(UserError, match=r"'seeker': role must be Role\.ORACLE"):
         rehearse(resolve(request, plugins))
 
 

@@ -108,6 +108,19 @@ def test_all_shows_options_and_papers(write_plugin: Writer) -> None:
     assert "paper: A [red] paper" in text
 
 
+def test_options_whose_schema_fails_spoil_no_other_line(write_plugin: Writer) -> None:
+    source = (
+        "from pydantic import Field\nfrom benchmark.api import Options\n"
+        "def fails(schema):\n    raise KeyError('title')\n"
+        "class Mine(Options):\n    epochs: int = Field(7, json_schema_extra=fails)\n"
+        "@hookimpl\ndef bench_defenses():\n"
+        "    return [DefenseSpec('mine', '1', 'x', int, options=Mine)]\n"
+    )
+    text = listed("--all", "--plugin", str(write_plugin(source)))
+    assert "yes" in row(text, "mine")
+    assert "yes" in row(text, "fine_tuning")
+
+
 def test_markup_in_a_summary_is_text(write_plugin: Writer) -> None:
     source = "@hookimpl\ndef bench_defenses(): return [DefenseSpec('mine', '1', '[/x] [red]', int)]"
     assert "[/x] [red]" in row(listed("--plugin", str(write_plugin(source))), "mine")

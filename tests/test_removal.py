@@ -69,9 +69,38 @@ def test_the_next_writer_gets_in_after_a_run_that_left_deep_folders(tmp_path):
 
 def test_what_a_dead_process_left_is_removed_however_deep(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    dig(tmp_path / f"bench-test-{2**22 + 1}-left", "d")  # no process has so high a number
+    own = scratch.make("bench-test-").rename(tmp_path / "own")
+    dig(left_by_the_dead(tmp_path), "d")
     made = scratch.make("bench-test-")
-    assert list(tmp_path.iterdir()) == [made]
+    assert {*tmp_path.iterdir()} == {made, own}
+
+
+def left_by_the_dead(folder):
+    """Return where a process of this host would have put a folder that is dead now."""
+    name = scratch.make("bench-test-")
+    name.rmdir()
+    # No process has so high a number.
+    return folder / name.name.replace(f"{os.getpid()}-", f"{2**22 + 1}-")
+
+
+def test_what_another_host_left_in_a_shared_folder_stays(tmp_path, monkeypatch):
+    """Its processes are not known here, so all of them would be taken for dead."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("socket.gethostname", lambda: "elsewhere")
+        theirs = left_by_the_dead(tmp_path)
+        theirs.mkdir()
+    made = scratch.make("bench-test-")
+    with scratch.temporary("bench-test-") as another:
+        assert {*tmp_path.iterdir()} == {theirs, made, tmp_path / another}
+
+
+def test_a_path_for_sockets_stays_short(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("socket.gethostname", lambda: "a-node-" * 9)
+    made = scratch.make("bench-ray-", longest=40)
+    made.rmdir()
+    assert len(str(made).replace(str(os.getpid()), str(2**22))) <= 40
 
 
 def test_a_folder_of_a_dead_process_goes_with_the_next_of_its_kind(tmp_path, monkeypatch):

@@ -95,6 +95,22 @@ def test_mixed_options_become_text_in_parquet(tmp_path):
     assert pd.read_parquet(tmp_path / "x.parquet")["option.x"].tolist() == ["1", "auto", "true"]
 
 
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [
+        ((2**63 - 1, -(2**63)), [2**63 - 1, -(2**63)]),
+        ((2**63, 1), ["9223372036854775808", "1"]),
+        ((-(2**63) - 1, 10**400), ["-9223372036854775809", "1" + "0" * 400]),
+        ((2**53 + 1, 0.5), ["9007199254740993", "0.5"]),
+        ((2**63, 0.5), ["9223372036854775808", "0.5"]),
+    ],
+)
+def test_numbers_that_parquet_has_no_type_for_become_text(tmp_path, values, kept):
+    seeds = [trial(str(value)[:9], payload={"options": {"seed": value}}) for value in values]
+    assert export(seeds, "parquet", tmp_path / "x.parquet") == 2
+    assert pd.read_parquet(tmp_path / "x.parquet")["option.seed"].tolist() == kept
+
+
 @given(value=st.floats(allow_nan=False, allow_infinity=False))
 def test_no_digit_is_lost(value, tmp_path_factory):
     file = tmp_path_factory.mktemp("export") / "x.csv"

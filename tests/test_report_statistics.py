@@ -302,6 +302,17 @@ def test_whoever_beats_the_oracle_by_more_than_the_interval_is_marked(asrs, mark
     assert not rows["oracle"].look
 
 
+def test_an_oracle_that_lacks_trials_is_no_ceiling():
+    good = several("good", [0.03] * 4)
+    part = several("part", [0.01] * 3, role="oracle")
+    assert not any(row.look for row in leaderboard(frame(*good, *part)))
+    whole = several("whole", [0.05] * 4, role="oracle")
+    rows = {row.defense: row for row in leaderboard(frame(*good, *part, *whole))}
+    assert rows["good"].look
+    low = several("part", [0.05] * 3, role="oracle")
+    assert not any(row.look for row in leaderboard(frame(*good, *low)))
+
+
 def test_a_trial_of_several_models_counts_once_and_shows_their_spread():
     fields = {"repeats": 10, "asr_after_std": 0.1, "asr_after_max": 0.6}
     trials = several("pixel", [0.2, 0.4], **fields)

@@ -14,6 +14,7 @@ from benchmark.report.reproduction import claims, figures
 from benchmark.report.reproduction_page import Made, csv_rows, page
 from benchmark.reproduce import Wanted, _setting, start
 from benchmark.session import Options
+from benchmark.store import Store
 from benchmark.study import Published, load_study
 
 STUDY = load_study("mesa-2019")
@@ -181,6 +182,22 @@ def test_the_page_says_how_the_preset_differs_as_shipped_and_what_was_set(
     assert line.endswith(". Set here instead of its own: attack.triggers=c0,c1,c2, attack.epochs=7")
 
 
+@pytest.mark.parametrize("name", ["a[draft]c/x.md", "a[/b]c/x.md", "a\nb/x.md"])
+def test_the_last_line_names_the_page_whatever_it_is_called(tmp_path, capsys, monkeypatch, name):
+    page = tmp_path / name
+    page.parent.mkdir(parents=True)
+    Store.open(tmp_path / "out", write=True, create=True).close()
+    monkeypatch.setattr("benchmark.reproduce._report", lambda *_: None)
+    placing = Placing("local", None, "cpu", 1, None)
+    options = Options(tmp_path / "out", (), placing, 60.0, 0, "failed", dry_run=False)
+    asked = {"grids": ("A",), "preset": "quick", "page": page, "run": False}
+    assert start(Wanted("mesa-2019", **asked), options) == 0
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    shown = str(page).replace("\n", "\\n")
+    assert said.startswith(f"the page is {shown}, its numbers ")
+
+
 def test_the_pages_of_the_documentation_have_that_line_too():
     pages = Path(__file__).parents[1] / "docs" / "reproduction"
     sets = {"A": {}, "B": {}, "C": {"base.epochs": "30", "attack.epochs": "16"}}
@@ -195,6 +212,8 @@ def test_bad_requests_are_one_line(command, tmp_path):
         (["mesa-2020"], "unknown study 'mesa-2020' (did you mean mesa-2019?)"),
         (["mesa-2019", "--preset", "cifar10-cpu", "--grid", "C"], "cannot stand in"),
         (["mesa-2019", "--preset", "quick", "-o", tmp_path], "cannot write"),
+        (["mesa-2019", "-o", tmp_path / "x.csv"], "numbers go into that file (name the page "),
+        (["mesa-2019", "-o", tmp_path / "x.CSV"], "numbers go into that file (name the page "),
         (["mesa-2019", "--preset", "quick", "--no-run", "--out", tmp_path / "o"], "no results in"),
     ):
         done = command("reproduce", *arguments)

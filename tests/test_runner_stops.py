@@ -1,5 +1,6 @@
 """Runs that are killed, interrupted, repeated or met by another; jobs that others wait for."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -52,7 +53,14 @@ def lines_until(process, text):
     raise AssertionError(f"{text!r} was never said, but: {''.join(said)}")
 
 
-def wait_for(condition, seconds=60):
+def command_line(process):
+    """Return the words that it was started with, none if it has ended meanwhile."""
+    with contextlib.suppress(psutil.Error):
+        return process.cmdline()
+    return []
+
+
+def wait_for(condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"
@@ -61,16 +69,35 @@ def wait_for(condition, seconds=60):
 
 # Killed in the middle, and gone on with
 
+ONE_WAITS = """
+import time
+from pathlib import Path
+from benchmark.api import hookimpl
+
+
+@hookimpl
+def bench_trial_finished(trial):
+    mark = Path({mark!r})
+    if trial.defense == "shake" and not mark.exists():
+        mark.touch()
+        time.sleep(3600)
+"""
+"""Lets the first of two runs not get past its trial of `shake`."""
+
 
 @pytest.fixture(scope="module")
 def killed(tiny_run, tmp_path_factory):
     """A run with one worker, killed after its first trial, and what the same command did then."""
-    command, out = tiny_run.command, tmp_path_factory.mktemp("killed") / "results"
-    arguments = command.tiny(out, "--defense", "shake", "--workers", 1, attack__triggers="170")
+    command, home = tiny_run.command, tmp_path_factory.mktemp("killed")
+    out, mark, plugin = home / "results", home / "waits", home / "one_waits.py"
+    plugin.write_text(ONE_WAITS.format(mark=str(mark)), encoding="utf-8")
+    asked = ["--plugin", plugin, "--defense", "shake", "--workers", 1]
+    arguments = command.tiny(out, *asked, attack__triggers="170")
     process = command.start(*arguments)
     lines_until(process, "shake on bw3x3 170: ASR")
+    wait_for(mark.exists)
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
     nothing_left, kept = command.nothing_left(), trials(out)
     assert list(command.temporary.iterdir())  # nobody was left to remove it
@@ -127,7 +154,7 @@ def nursing(tiny_run, tmp_path):
     asked = ["--plugin", STUBBORN, "--defense", "nanny", "--defense", "rattle", "--workers", 2]
     process = command.start(*command.tiny(out, *asked, attack__triggers="170"))
     lines_until(process, "rattle on bw3x3 170: ASR")
-    wait_for(lambda: any("sleep" in one.cmdline() for one in command.left_behind()))
+    wait_for(lambda: any("sleep" in command_line(one) for one in command.left_behind()))
     time.sleep(0.3)  # the line comes a moment before the run waits again
     yield process, out
     if process.poll() is None:
@@ -152,7 +179,7 @@ def test_an_interrupted_run_keeps_what_is_finished_and_says_so(tiny_run, nursing
         os.killpg(process.pid, signal.SIGINT)
     else:
         process.terminate()
-    printed, said = process.communicate(timeout=30)
+    printed, said = process.communicate(timeout=120)
     assert process.returncode == 130
     told = "interrupted: 1 trials of this run are kept; the same command goes on from there"
     assert said.splitlines()[0] == told
@@ -163,10 +190,23 @@ def test_an_interrupted_run_keeps_what_is_finished_and_says_so(tiny_run, nursing
     assert list(tiny_run.command.temporary.iterdir()) == []
 
 
+def test_more_ctrl_c_while_a_run_stops_leave_nothing_behind(nursing, tiny_run):
+    """Whoever is impatient gets the same answer, and no worker stays."""
+    process, _ = nursing
+    for pause in (0.0, 0.02, 0.1, 0.3):
+        time.sleep(pause)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "interrupted" in said.splitlines()[0]
+    assert tiny_run.command.nothing_left()
+
+
 def test_a_kill_takes_the_child_of_a_defense_along(tiny_run, nursing):
     process, out = nursing
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert tiny_run.command.nothing_left()
     assert kept_by(tiny_run, out) == ["rattle"]
     shutil.rmtree(tiny_run.command.temporary)
@@ -200,7 +240,7 @@ def test_ctrl_c_while_workers_start_is_one_line(tiny_run, tmp_path, delay):
     os.killpg(process.pid, signal.SIGINT)
     time.sleep(0.5)
     process.send_signal(signal.SIGCONT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130
     first, *rest = said.splitlines()
     assert first == (
@@ -221,8 +261,8 @@ class Late:
 
 sys.late = Late()
 atexit.register(os.kill, os.getpid(), signal.SIGINT)
-from benchmark.cli import main
-main()
+from benchmark.cli import program
+program()
 """
 
 
@@ -251,7 +291,7 @@ def test_ctrl_c_while_data_is_prepared_is_one_line(command, preparing, everybody
         os.killpg(preparing.pid, signal.SIGINT)
     else:
         preparing.send_signal(signal.SIGINT)
-    printed, said = preparing.communicate(timeout=30)
+    printed, said = preparing.communicate(timeout=120)
     assert (preparing.returncode, printed, said) == (130, "", "bench: interrupted\n")
     assert command.nothing_left()
 
@@ -259,7 +299,7 @@ def test_ctrl_c_while_data_is_prepared_is_one_line(command, preparing, everybody
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_killed_while_data_is_prepared_leaves_no_process(command, preparing, sign):
     preparing.send_signal(sign)
-    preparing.communicate(timeout=30)
+    preparing.communicate(timeout=120)
     assert command.nothing_left()
 
 
@@ -285,28 +325,36 @@ def test_a_data_set_that_cannot_be_loaded_is_one_line(command, tmp_path, how, re
 # Workers that are killed: nobody's fault, so the job is started again
 
 
-def kill_the_worker(command, process):
-    """Kill the worker of a run with one as soon as it carries out a job; return its number."""
-    wait_for(lambda: list(command.temporary.glob("bench-run-*/job-*/outbox/progress.json")))
+def kill_the_worker(command, process, but=None):
+    """Kill the worker of a run with one as soon as it carries out a job.
+
+    Returns its number and the job's folder, which it leaves behind; `but` is one left before.
+    """
+
+    def at_work():
+        found = command.temporary.glob("bench-run-*/job-*/outbox/progress.json")
+        return [path.parents[1] for path in found if path.parents[1] != but]
+
+    wait_for(at_work)
+    (folder,) = at_work()
     for child in psutil.Process(process.pid).children():
-        if any("spawn_main" in word for word in child.cmdline()):
+        if any("spawn_main" in word for word in command_line(child)):
             child.kill()
-            return child.pid
+            return child.pid, folder
     raise AssertionError("no worker")
 
 
 def test_a_job_whose_worker_is_killed_is_started_again(tiny_run, tmp_path):
     command, out = tiny_run.command, tiny_run.copy(tmp_path / "results")
     asked = ["--defense", "rattle", "--workers", 1, "--retries", 1]
-    sets = {"attack__triggers": "170", "rattle__seconds": 2}
+    sets = {"attack__triggers": "170", "rattle__seconds": 5}  # it must not end before the kill
     process = command.start(*command.tiny(out, *asked, **sets))
-    first = kill_the_worker(command, process)
+    first, left_behind = kill_the_worker(command, process)
     death = "rattle on bw3x3 170: the worker process died (killed, or out of memory)"
     assert lines_until(process, death)[-1].endswith("; it is started again (1)\n")
     wait_for(lambda: not psutil.pid_exists(first))
-    shutil.rmtree(next(command.temporary.glob("bench-run-*/job-*")))  # it was left behind
-    assert kill_the_worker(command, process) != first
-    _, said = process.communicate(timeout=60)
+    assert kill_the_worker(command, process, but=left_behind)[0] != first
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "the worker process died (killed, or out of memory), 2 times" in said
     failed = [one for one in trials(out).values() if one["status"] == "failed"]
@@ -314,7 +362,7 @@ def test_a_job_whose_worker_is_killed_is_started_again(tiny_run, tmp_path):
 
     process = command.start(*command.tiny(out, *asked, **sets))
     kill_the_worker(command, process)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
     assert "1 trials done, 3 there already" in said
     assert command.nothing_left()

@@ -194,7 +194,7 @@ def test_without_landlock_a_run_goes_on_and_says_so(tiny_run, tmp_path):
     out = tiny_run.copy(tmp_path / "results")
     names = ["works_with_others", "forges_the_seal", "kills_its_parent"]
     words = tiny_run.command.tiny(
-        *(out, "--workers", 1, "--timeout", 60, "--plugin", FILES / "bad_defenses.py"),
+        *(out, "--workers", 1, "--timeout", 600, "--plugin", FILES / "bad_defenses.py"),
         *(word for name in names for word in ("--defense", name)),
         attack__triggers="170",
     )

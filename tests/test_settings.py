@@ -292,3 +292,11 @@ def test_groups_of_options_follow_the_same_rules():
     other = Nested(inner=Part(depth=7), newer=Newer(skip=True))
     assert deciding_options(other)["inner"] == {"width": 3}
     assert deciding_options(other)["newer"] == {"rate": 1.0, "skip": True}
+
+
+def test_a_group_that_chooses_decides_nothing():
+    class Choosing(Options):
+        keep: Older = Field(Older(), json_schema_extra=CHOOSES)
+        rate: float = 1.0
+
+    assert deciding_options(Choosing(keep=Older(rate=3))) == {"rate": 1.0}

@@ -64,7 +64,9 @@ def kill_after(process: subprocess.Popen, seconds: float) -> int:
     first = process.stdout.readline()
     time.sleep(seconds)
     process.send_signal(signal.SIGKILL)
-    return int([first, *process.communicate()[0].split()][-1])
+    last = int([first, *process.stdout][-1])  # what was read ahead is known to no other way
+    process.communicate()
+    return last
 
 
 def test_every_trial_said_to_be_stored_outlives_kills(tmp_path):
@@ -103,17 +105,21 @@ def test_a_second_writer_is_told_who_holds_the_folder(tmp_path):
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork")
 def test_a_forked_child_does_not_keep_the_lock(tmp_path):
     store = Store.open(tmp_path, write=True, create=True)
+    told, tell = os.pipe()
     child = os.fork()
     if child == 0:
+        os.write(tell, b"x")
         time.sleep(60)
         os._exit(0)
+    os.close(tell)
     try:
         store.close()
-        time.sleep(0.1)
+        assert os.read(told, 1) == b"x"  # until then the child may not have let go
         Store.open(tmp_path, write=True).close()
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        os.close(told)
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])

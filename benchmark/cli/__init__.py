@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import io
 import os
 import signal
@@ -126,10 +125,19 @@ def main() -> None:
     except Exception as error:
         hint = "" if Verbosity.wanted else "; --verbose shows where"
         _refuse(f"unexpected error: {type(error).__name__}: {error}{hint}", status=1)
+
+
+def program() -> None:
+    """Be the process `bench`: what `main` has said and kept, no later Ctrl-C changes.
+
+    While Python ends, one would print a traceback or, after that, replace the exit status.
+    """
+    try:
+        main()
+    except KeyboardInterrupt:  # between what a command did and its exit status
+        sys.exit(130)
     finally:
-        # All is said and kept. While Python ends, a Ctrl-C would print a traceback or, later,
-        # replace the exit status of what was done.
-        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _refuse(text: str, status: int = 2) -> NoReturn:

@@ -7,6 +7,11 @@ from typing import Annotated
 
 import typer
 
+from benchmark.cli.run_options import finite
+
+_HOUR = 3600.0
+"""Of a run that takes seconds. The limit of the whole check, a multiple, must suit the system."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
@@ -26,7 +31,14 @@ def check(
         Path | None, typer.Option(metavar="DIR", help="Folder with a data set's files.")
     ] = None,
     timeout: Annotated[
-        float, typer.Option(min=1, metavar="S", help="Seconds for one run on the tiny case.")
+        float,
+        typer.Option(
+            min=1,
+            max=_HOUR,
+            metavar="S",
+            callback=finite,
+            help="Seconds for one run on the tiny case.",
+        ),
     ] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:

@@ -45,6 +45,9 @@ def _said(out: Path, done: Merged) -> Iterator[str]:
     yield f"{out}: {_count(done.trials, 'trial')} and {_count(done.models, 'model')} added{known}"
     if done.mended:
         yield f"{_count(done.mended, 'trial')} failed in one folder and done in another: taken"
+    for least, changed in sorted(done.min_asr.items()):
+        trials = _count(changed, "trial")
+        yield f"run.min_asr = {least:g} now holds for {trials} that had another"
     if done.left_out:
         yield (
             f"{_count(done.left_out, 'trial')} left out, on models that contradict the preferred "

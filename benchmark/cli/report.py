@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from benchmark.cli.run_options import typed_command
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
@@ -20,7 +22,7 @@ def report(
     ] = None,
     figures: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder for every figure as SVG, PNG and CSV."),
+        typer.Option(metavar="DIR", help="Folder for every figure as SVG, PDF, PNG and CSV."),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the results.")] = Path(
         "bench-results"
@@ -46,7 +48,7 @@ def report(
         raise UserError("nothing to write", "say -o FILE.html, --figures DIR, or both")
     with Store.open(out, write=False) as store:
         if file is not None:
-            write_page(store, file, title, sys.argv[1:], cache_dir(), most)
+            write_page(store, file, title, typed_command(sys.argv[1:]), cache_dir(), most)
             typer.echo(f"the report is in {file}", err=True)
         if figures is not None:
             count = write_figures(store, figures, most)

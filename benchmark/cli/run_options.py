@@ -42,7 +42,7 @@ class Again(StrEnum):
     always = "always"
 
 
-def _finite(seconds: float) -> float:
+def finite(seconds: float) -> float:
     """Refuse what `min` lets through: `nan` is not below it, and `inf` is no limit."""
     if not math.isfinite(seconds):
         raise typer.BadParameter(f"{seconds} is no number of seconds.")
@@ -105,7 +105,7 @@ Retries = Annotated[
 Timeout = Annotated[
     float,
     typer.Option(
-        min=1, metavar="S", callback=_finite, help="Seconds that one attack or defense may take."
+        min=1, metavar="S", callback=finite, help="Seconds that one attack or defense may take."
     ),
 ]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Results folder.")]

@@ -65,6 +65,7 @@ class LocalExecutor:
         for pool in self._all.values():
             for pid in list(getattr(pool, "_processes", None) or {}):
                 _kill_tree(pid)
+        for pool in self._all.values():
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _new_pool(self) -> ProcessPoolExecutor:

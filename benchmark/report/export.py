@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -67,14 +68,14 @@ def _to_parquet(lines: list[Line], file: Path) -> None:
 
 
 def _arrow(values: list[Any], pa: Any) -> Any:
-    """Return one column: numbers or truth values if all are, else text."""
+    """Return one column: numbers or truth values if all are and the format has them, else text."""
     plain = [_text_of_nested(value) for value in values]
     kinds = {type(value) for value in plain if value is not None}
-    if kinds == {int, float}:
-        return pa.array(plain, pa.float64())
-    if len(kinds) > 1:
-        plain = [v if v is None or isinstance(v, str) else json.dumps(v) for v in plain]
-    return pa.array(plain, None if kinds else pa.float64())
+    if len(kinds) < 2 or kinds == {int, float}:
+        # It has no whole numbers of more than 64 bits, and beside fractions none of more than 53.
+        with contextlib.suppress(OverflowError, pa.ArrowInvalid):
+            return pa.array(plain, None if len(kinds) == 1 else pa.float64())
+    return pa.array([v if v is None or isinstance(v, str) else json.dumps(v) for v in plain])
 
 
 def _text_of_nested(value: Any) -> Any:

@@ -32,10 +32,7 @@ def _group_order(row: Row) -> tuple[str, ...]:
 
 def _rank_group(rows: Sequence[Row]) -> list[Row]:
     most = max(row.averaged for row in rows)
-    oracles = [
-        r.asr_after_mean for r in rows if r.role == "oracle" and r.asr_after_mean is not None
-    ]
-    ceiling = min(oracles, default=None)
+    ceiling = _ceiling(rows, most)
     made: list[Row] = []
     place = 0
     for row in sorted(_told_apart(rows), key=_row_order):
@@ -49,6 +46,16 @@ def _rank_group(rows: Sequence[Row]) -> list[Row]:
         )
         made.append(marked)
     return made
+
+
+def _ceiling(rows: Sequence[Row], most: int) -> float | None:
+    """Return the lowest mean ASR of an oracle; None without one.
+
+    One that lacks trials does not count: it may lack the hard ones.
+    """
+    oracles = [row for row in rows if row.role == "oracle" and row.averaged == most]
+    means = [row.asr_after_mean for row in oracles if row.asr_after_mean is not None]
+    return min(means, default=None)
 
 
 def _told_apart(rows: Sequence[Row]) -> list[Row]:

@@ -20,7 +20,7 @@ from benchmark.study import Grid, Study, StudyRow
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as the page shows it; its `.svg`, `.png` and `.csv` lie in the figures' folder."""
+    """A figure as the page shows it; its `.svg`, `.pdf`, `.png` and `.csv` lie in their folder."""
 
     grid: str
     name: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, fields
 from itertools import groupby
 from operator import itemgetter
@@ -18,6 +18,10 @@ _NO_NUMBERS = frozenset(
 )
 """What two runs of one job may differ in: measurements of the machine, words, and how it was asked
 for. `series` holds diagnostics, among which a plugin may note the time."""
+
+_OF_METRICS = frozenset({"metrics", "spread", "empty"})
+"""What tells of a trial metric by metric. Two runs of one trial need not have had the same metrics:
+these are in no identity."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,9 @@ def choose(
 ) -> Iterator[Choice]:
     """Yield a choice for each identity; every stream is in the order of identities.
 
-    A finished record is taken before a failed one, then `believed`'s, then the first. A record of a
-    stream for which `counts` says no is not looked at.
+    A finished record is taken before a failed one, then `believed`'s, then the first; in its place
+    one that says the same and has more metrics. A record of a stream for which `counts` says no is
+    not looked at.
     """
     numbered = (_numbered(n, stream, counts) for n, stream in enumerate(streams))
     merged = heapq.merge(*numbered, key=itemgetter(0, 1))
@@ -79,8 +84,12 @@ def builds_on(record: Record) -> str:
 def _choice(found: Sequence[tuple[int, Record]], believed: int | None) -> Choice:
     done = [(number, record) for number, record in found if record.status == "done"]
     pool = done or found
-    source, taken = next((one for one in pool if one[0] == believed), pool[0])
-    differing = [(n, d) for n, record in done if (d := difference(taken, record)) is not None]
+    first = next((one for one in pool if one[0] == believed), pool[0])
+    source, taken = _with_most_metrics(first, done)
+    differing = _differing(taken, done)
+    if differing and first[0] == believed:  # the others are at odds, and it is to settle that
+        source, taken = first
+        differing = _differing(taken, done)
     return Choice(
         source=source,
         record=taken,
@@ -89,14 +98,39 @@ def _choice(found: Sequence[tuple[int, Record]], believed: int | None) -> Choice
     )
 
 
+def _with_most_metrics(
+    first: tuple[int, Record], done: Sequence[tuple[int, Record]]
+) -> tuple[int, Record]:
+    """Return `first`, or a finished record that says all that it says, and has metrics besides."""
+    best = first
+    for one in done:
+        if _measured(one[1]) > _measured(best[1]) and difference(best[1], one[1]) is None:
+            best = one
+    return best
+
+
+def _differing(taken: Record, done: Sequence[tuple[int, Record]]) -> list[tuple[int, Difference]]:
+    return [(n, found) for n, record in done if (found := difference(taken, record)) is not None]
+
+
 def difference(one: Record, other: Record) -> Difference | None:
-    """Return the first difference in what two finished records say, if there is one."""
-    for field in fields(one):
-        if field.name not in _NO_NUMBERS:
-            found = _difference(field.name, getattr(one, field.name), getattr(other, field.name))
-            if found is not None:
-                return found
+    """Return the first difference in what two finished records say, if there is one.
+
+    A metric that only one of them has says nothing against the other.
+    """
+    both = _measured(one) & _measured(other)
+    for name in (field.name for field in fields(one) if field.name not in _NO_NUMBERS):
+        values = [getattr(record, name) for record in (one, other)]
+        if name in _OF_METRICS:
+            values = [{key: value[key] for key in value if key in both} for value in values]
+        found = _difference(name, *values)
+        if found is not None:
+            return found
     return None
+
+
+def _measured(record: Record) -> Set[str]:
+    return record.metrics.keys() if isinstance(record, TrialRecord) else frozenset()
 
 
 def _difference(name: str, one: Any, other: Any) -> Difference | None:

@@ -15,7 +15,7 @@ from benchmark.records import ModelRecord, Status, TrialRecord
 from benchmark.store import ledger, opening, rows, schema
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.codec import Record, Row, encode
-from benchmark.store.faults import damaged, explained
+from benchmark.store.faults import DamageError, damaged, explained
 from benchmark.store.layout import MODEL, TRIAL, Layout
 from benchmark.store.lock import WriterLock
 from benchmark.store.transaction import transaction
@@ -119,6 +119,13 @@ class Store:
             for record in records:
                 self._replace(MODEL if isinstance(record, ModelRecord) else TRIAL, record)
 
+    def drop_trial(self, identity: str) -> None:
+        """Take away the record of that identity, if it is stored."""
+        self._check_writable()
+        with explained(self.file), transaction(self._connection):
+            ledger.remove(self._connection, TRIAL, identity)
+            rows.remove(self._connection, TRIAL, identity)
+
     def agree_on_min_asr(self, thresholds: Mapping[str, float]) -> int:
         """Give the stored trials of each leaderboard (its `group`) one threshold, all or none.
 
@@ -134,6 +141,17 @@ class Store:
                 for record in cast("list[TrialRecord]", chunk):
                     self._replace(TRIAL, replace(record, min_asr=thresholds[record.group]))
         return len(other)
+
+    def thresholds(self) -> dict[str, float]:
+        """Return the `min_asr` of each leaderboard, under its `group`; none of clean models."""
+        at, of = TRIAL.columns.index("min_asr"), TRIAL.columns.index("shared")
+        found: dict[str, float] = {}
+        with explained(self.file), transaction(self._connection, write=False):
+            shared = rows.shared(self._connection, TRIAL)
+            for row in rows.audited(self._connection, TRIAL):
+                if row[at] is not None and row[of] in shared:
+                    found.setdefault(shared[row[of]]["group"], row[at])
+        return found
 
     def _with_other_min_asr(self, thresholds: Mapping[str, float]) -> list[str]:
         """Return the trials on attacked models of these groups that hold another threshold."""
@@ -177,8 +195,17 @@ class Store:
         for start in range(0, len(known), rows.CHUNK):
             # No read lock is held between two chunks: a slow consumer must not stop a run.
             with explained(self.file):
-                chunk = rows.several(self._connection, TRIAL, known[start : start + rows.CHUNK])
+                chunk = self._several_trials(known[start : start + rows.CHUNK])
             yield from cast("list[TrialRecord]", chunk)
+
+    def _several_trials(self, identities: list[str]) -> list[Record]:
+        """Return these trials, which were all there; a run may have dropped some since."""
+        try:
+            return rows.several(self._connection, TRIAL, identities)
+        except DamageError:
+            there = {row[0] for row in self._flat_trials()}
+            left = [one for one in identities if one in there]
+            return rows.several(self._connection, TRIAL, left)
 
     def statuses(self, identities: Iterable[str]) -> dict[str, Status]:
         """Return the status of each of these trials that is stored; one scan for any number."""

@@ -24,16 +24,27 @@ def start(connection: sqlite3.Connection, layout: Layout) -> None:
 
 def replace(connection: sqlite3.Connection, layout: Layout, flat: Row) -> None:
     """Account for `flat` taking the place of the row of its identity, if there is one."""
+    _account(connection, layout, flat[0], [flat[-1]])
+
+
+def remove(connection: sqlite3.Connection, layout: Layout, identity: str) -> None:
+    """Account for the row of that identity being taken away, if there is one."""
+    _account(connection, layout, identity, [])
+
+
+def _account(
+    connection: sqlite3.Connection, layout: Layout, identity: str, new: Sequence[bytes]
+) -> None:
+    """Exchange the checksum of a row for those in `new`: one or none."""
     old = connection.execute(
-        f'SELECT sum FROM {layout.table} WHERE "{layout.key}" = ?', flat[:1]
-    ).fetchone()
+        f'SELECT sum FROM {layout.table} WHERE "{layout.key}" = ?', (identity,)
+    ).fetchall()
     rows, digest = _entry(connection, layout)
-    changed = digest ^ int.from_bytes(flat[-1], "big")
-    if old is not None:
-        changed ^= int.from_bytes(old[0], "big")
+    for one in (*(row[0] for row in old), *new):
+        digest ^= int.from_bytes(one, "big")
     connection.execute(
         "UPDATE ledger SET rows = ?, digest = ? WHERE name = ?",
-        (rows + (old is None), changed.to_bytes(32, "big"), layout.table),
+        (rows - len(old) + len(new), digest.to_bytes(32, "big"), layout.table),
     )
 
 

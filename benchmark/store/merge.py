@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmark.errors import UserError
@@ -42,6 +42,8 @@ class Merged:
     """Trials that failed in one folder and are taken from another one, in which they were done."""
     left_out: int = 0
     """Trials on models that contradict those of the folder to believe."""
+    min_asr: dict[float, int] = field(default_factory=dict)
+    """Threshold → the trials of the merged folder for which it holds now and did not before."""
     missing: set[str] = field(default_factory=set)
     """Artifacts that a record names and no folder has."""
     conflicts: list[Conflict] = field(default_factory=list)
@@ -51,12 +53,14 @@ class Merged:
 def merge(folders: Sequence[Path], out: Path, prefer: Path | None = None) -> Merged:
     """Write into `out` the records that it lacks and the artifacts that these name.
 
-    Of records that agree in their numbers the first is taken, `out`'s own before all; a finished
-    one before a failed one. Records that contradict each other are conflicts: with one, nothing is
-    written, unless `prefer` names the folder to believe. Then what the others built on models that
-    contradict it is left out. All records appear in one transaction or, after a kill, none; the
-    same call again completes the merge. A folder that cannot be read (no results, damage, another
-    schema, a run that is writing it) is a `UserError`, and nothing is written.
+    Of records that agree in their numbers the first is taken, `out`'s own before all, or one that
+    has more metrics; a finished one before a failed one. The trials of a leaderboard get one
+    `min_asr`: that of the folder to believe, else of `out`, else of the first that has any. Records
+    that contradict each other are conflicts: with one, nothing is written, unless `prefer` names
+    the folder to believe. Then what the others built on models that contradict it is left out. All
+    records appear in one transaction or, after a kill, none; the same call again completes the
+    merge. A folder that cannot be read (no results, damage, another schema, a run that is writing
+    it) is a `UserError`, and nothing is written.
     """
     check_folder(out, create=False)
     with contextlib.ExitStack() as stack:
@@ -123,6 +127,9 @@ class _Merger:
         self._models: list[ModelRecord] = []
         self._trials: list[tuple[int, str]] = []
         self._artifacts: dict[str, bool] = {}
+        self._thresholds: dict[str, float] = {}
+        for number in sorted(range(len(stores)), key=lambda one: one != believed):
+            self._thresholds = stores[number].thresholds() | self._thresholds
         for kind in ("base", "victim"):  # what contradicts a base model takes its victims along
             models = [[one for one in store.models() if one.kind == kind] for store in stores]
             for choice in choose(models, believed, self._counts):
@@ -189,6 +196,10 @@ class _Merger:
                     target.artifacts.add(path)
                 elif is_loss:
                     self.merged.missing.add(name)
+        # The trials that are there first: after a kill, no leaderboard has two thresholds.
+        for least in sorted(set(self._thresholds.values())):
+            held = {group: one for group, one in self._thresholds.items() if one == least}
+            self._count_changed(least, target.agree_on_min_asr(held))
         target.put_all(self._records())
         self.merged.models, self.merged.trials = len(self._models), len(self._trials)
 
@@ -197,4 +208,15 @@ class _Merger:
         for source, identity in self._trials:
             record = self._stores[source].trial(identity)
             assert record is not None  # it is locked, and was read a moment ago
-            yield record
+            yield self._under_one_threshold(record)
+
+    def _under_one_threshold(self, record: TrialRecord) -> TrialRecord:
+        if record.min_asr is None:  # on a model that nobody attacked
+            return record
+        least = self._thresholds[record.group]
+        self._count_changed(least, int(record.min_asr != least))
+        return replace(record, min_asr=least)
+
+    def _count_changed(self, least: float, trials: int) -> None:
+        if trials:
+            self.merged.min_asr[least] = self.merged.min_asr.get(least, 0) + trials

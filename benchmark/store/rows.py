@@ -32,6 +32,12 @@ def put(connection: sqlite3.Connection, layout: Layout, record: Encoded) -> None
         connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", row)
 
 
+def remove(connection: sqlite3.Connection, layout: Layout, identity: str) -> None:
+    """Take away the rows that are a record's own; the caller has a transaction."""
+    connection.execute(f'DELETE FROM {layout.table} WHERE "{layout.key}" = ?', (identity,))
+    connection.execute(f"DELETE FROM {layout.table}_detail WHERE id = ?", (identity,))
+
+
 def audited(connection: sqlite3.Connection, layout: Layout) -> list[Row]:
     """Return every flat row (checksum last), checked; the caller has a transaction."""
     with no_collection():

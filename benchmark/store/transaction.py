@@ -13,8 +13,9 @@ def transaction(connection: sqlite3.Connection, *, write: bool = True) -> Iterat
 
     A reader's transaction gives its statements one state of the file between them.
     """
-    connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
     try:
+        # In here: Ctrl-C while SQLite begins is raised when it has begun.
+        connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
         yield
         connection.execute("COMMIT")
     except BaseException:

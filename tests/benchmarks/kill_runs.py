@@ -124,7 +124,7 @@ class Killing:
 
     def until_complete(self, out: Path, stops: Iterator[str]) -> None:
         """Start the same command until it ends by itself, stopping it as long as `stops` says."""
-        known: dict[str, Any] = {}
+        before: dict[str, Any] = {}
         while True:
             process = self.command.start(*self._arguments(out, self.draw.choice((1, 2))))
             way = next(stops, "")
@@ -133,15 +133,18 @@ class Killing:
             said = process.communicate(timeout=1200)[1]
             self.counts["processes left behind"] += not self.command.nothing_left()
             stored = trials(out)
+            # A failed one is run again: a sandbox that was killed before its driver leaves one.
+            finished = {key: one for key, one in before.items() if one["status"] != "failed"}
             self.counts["finished trials lost or run twice"] += sum(
-                stored.get(trial) != record for trial, record in known.items()
+                stored.get(trial) != record for trial, record in finished.items()
             )
             if process.returncode == 0:
                 break
-            self._judge(process.returncode, said, way, len(stored) - len(known))
+            new = sum(before.get(trial) != record for trial, record in stored.items())
+            self._judge(process.returncode, said, way, new)
             self.stages[len(stored)] += 1
             print(f"{way} with {len(stored)} trials stored", file=sys.stderr, flush=True)
-            known = stored
+            before = stored
         self._compare(out)
 
     def _stop(self, process: subprocess.Popen[str], way: str, out: Path) -> None:
@@ -190,8 +193,10 @@ def _is_true(said: str, new: int) -> bool:
     """Return whether an interrupted run's last words fit the number of trials that it stored."""
     if told := KEPT.search(said):
         return int(told[1]) == new
-    # Before its first job, or while it prints what it has done.
-    whole = said == "bench: interrupted\n" or f"\n{new} trials done" in said
+    # Before its first job, or while it prints what it has done or found done.
+    whole = f"\n{new} trials done" in said
+    if not new:
+        whole |= said == "bench: interrupted\n" or " trials are there already" in said
     return whole and said.endswith("bench: interrupted\n")
 
 

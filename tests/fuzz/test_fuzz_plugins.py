@@ -131,6 +131,12 @@ PLANE = "((0.0, 1.0), (1.0, 0.0))"
         (f"[AttackInstance(Trigger('x', ({PLANE},) * 3), '1')]", "no class number"),
         (f"[AttackInstance(Trigger('', ({PLANE},) * 3), 1)]", "has no name"),
         (f"[AttackInstance(Trigger('x', ({PLANE},) * 3), 1)] * 2", "two instances are called 'x'"),
+        (
+            f"[AttackInstance(Trigger(name, ({PLANE},) * 3), 1) for name in ('x', 'y')]",
+            "'x' and 'y' are two names of one instance: the same pixels, place, target",
+        ),
+        (f"[AttackInstance(Trigger(n, ({PLANE},) * 3), int(n)) for n in '12']", ""),
+        (f"[AttackInstance(Trigger(str(n), ({PLANE},) * 3, (n, 0)), 1) for n in (1, 2)]", ""),
         ("[AttackInstance(Trigger('x', (((2.0,),),) * 3), 1)]", "values outside [0, 1]"),
         ("[AttackInstance(Trigger('x', (((float('nan'),),),) * 3), 1)]", "values outside"),
         ("[AttackInstance(Trigger('x', (((0.0,) * 99,),) * 3), 1)]", "does not fit images"),

@@ -119,7 +119,7 @@ def eats_memory(view: View, run: Any) -> Any:
     while len(eaten) < 20:
         eaten.append(b"x" * 100 * 2**20)
         time.sleep(0.1)
-    return untouched(view)
+    time.sleep(3600)
 
 
 @bad

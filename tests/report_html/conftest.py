@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -111,8 +112,9 @@ def make_page(tmp_path_factory: pytest.TempPathFactory) -> PageMaker:
 
     def make(results: Path, cache: Path, most: int = 40) -> Path:
         file = tmp_path_factory.mktemp("page") / "report.html"
+        typed = shlex.join(["bench", "report", "-o", EVIL])
         with Store.open(results, write=False) as store:
-            write_page(store, file, f"Report {EVIL}", ["report", "-o", EVIL], cache, most)
+            write_page(store, file, f"Report {EVIL}", typed, cache, most)
         return file
 
     return make

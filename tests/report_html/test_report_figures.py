@@ -1,6 +1,7 @@
 """The numbers under the figures, and the figures as files."""
 
 import csv
+import shutil
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from benchmark.report.html.plots import grid_plot, style
 from benchmark.report.html.write import write_figures
 from benchmark.store import Store
 
-from .conftest import EVIL
+from .conftest import EVIL, trial
 
 pytestmark = pytest.mark.filterwarnings("error::UserWarning")
 
@@ -129,7 +130,7 @@ def test_long_names_stay_in_the_picture():
         assert legend.get_window_extent().x1 <= figure.bbox.width
 
 
-def test_every_figure_is_there_three_times(figures):
+def test_every_figure_is_there_four_times(figures):
     names = {file.with_suffix("") for file in figures.rglob("*.*")}
     assert len(names) == 7
     for name in names:
@@ -137,6 +138,10 @@ def test_every_figure_is_there_three_times(figures):
             assert min(image.size) > 150
             assert image.convert("L").getextrema()[0] < 128
         assert "<svg" in name.with_suffix(".svg").read_text("utf-8")
+        paper = name.with_suffix(".pdf").read_bytes()
+        assert paper.startswith(b"%PDF-")
+        assert b"CreationDate" not in paper  # the same numbers give the same file
+        assert b"/Type3" not in paper
         assert len(numbers(name.with_suffix(".csv"))) >= 2
 
 
@@ -173,3 +178,20 @@ def test_wrong_requests_are_said_in_a_line(results, tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             ask(**given)
+
+
+def test_a_row_that_a_run_adds_meanwhile_waits_for_the_next_report(results, tmp_path, monkeypatch):
+    out = shutil.copytree(results, tmp_path / "results")
+    read = Store.trials_frame
+
+    def read_before_a_row_comes(store):
+        frame = read(store)
+        with Store.open(out, write=True) as writer:
+            writer.put_trial(trial("mesa", 0, "0", trial="new", variant_id="a new row"))
+        return frame
+
+    monkeypatch.setattr(Store, "trials_frame", read_before_a_row_comes)
+    with Store.open(out, write=False) as store:
+        contents = read_contents(store)
+        assert "new" in {one.trial for one in store.trials()}
+    assert {one.trial for one in contents.trials} == {*contents.frame["trial"]}

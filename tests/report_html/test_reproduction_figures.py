@@ -42,7 +42,7 @@ def test_figures_are_drawn_of_the_trials_that_count(results: Path, tmp_path: Pat
         *("A-triggers", "A-generated/components", "A-generated/tsne")
     ]
     for one in pictures:
-        for ending in ("png", "svg", "csv"):
+        for ending in ("png", "svg", "pdf", "csv"):
             assert (tmp_path / f"{one.name}.{ending}").stat().st_size > 100
     with (tmp_path / "A-triggers.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -68,7 +68,8 @@ def read_contents(store: Store) -> Contents:
     rows: list[Row] = leaderboard(frame)
     models = {model.id: model for model in store.models()}
     places = {(row.group, row.variant_id): at for at, row in enumerate(rows)}
-    trials = sorted(store.trials(), key=lambda t: _order(places, t))
+    # A run that writes meanwhile may have added a trial, and with it a row, since the first read.
+    trials = sorted(store.trials(among={*frame["trial"]}), key=lambda t: _order(places, t))
     return Contents(frame, boards(rows), trials, models, store.artifacts)
 
 

@@ -1,4 +1,4 @@
-"""Every figure as SVG, PNG and CSV in a folder."""
+"""Every figure as SVG, PDF, PNG and CSV in a folder."""
 
 from __future__ import annotations
 
@@ -37,7 +37,11 @@ _COSTS: tuple[Cost, ...] = ("clean_accuracy", "seconds")
 _SHEET = 64
 """Recovered triggers beside the original."""
 # Without a date in it, the same numbers give the same file.
-_KINDS: dict[str, dict[str, Any]] = {"svg": {"metadata": {"Date": None}}, "png": {"dpi": 200}}
+_KINDS: dict[str, dict[str, Any]] = {
+    "svg": {"metadata": {"Date": None}},
+    "pdf": {"metadata": {"CreationDate": None}},
+    "png": {"dpi": 200},
+}
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Drawing:
 
 
 def save_all(contents: Contents, folder: Path, most: int) -> int:
-    """Write each figure's `.svg`, `.png` and `.csv`; return how many figures there are.
+    """Write each figure's `.svg`, `.pdf`, `.png` and `.csv`; return how many figures there are.
 
     Up to `most` trials get their own, the first of each row of a leaderboard before the second.
     """
@@ -60,7 +64,7 @@ def save_all(contents: Contents, folder: Path, most: int) -> int:
 
 
 def save(drawing: Drawing, folder: Path) -> int:
-    """Write one figure's `.svg`, `.png` and `.csv`; return 1, the number of figures."""
+    """Write one figure's `.svg`, `.pdf`, `.png` and `.csv`; return 1, the number of figures."""
     from benchmark.report.html.plots import style
 
     place = folder / drawing.name

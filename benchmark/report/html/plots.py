@@ -24,6 +24,7 @@ _ROLES = {"oracle": "#1b1f24", "control": "#7d8590", "floor": "#b3b9c1"}
 _MARKERS = {"ranked": "o", "oracle": "*", "control": "D", "floor": "x"}
 _STYLE: Any = {
     **{"text.parse_math": False, "svg.hashsalt": "bench", "font.size": 9, "figure.dpi": 150},
+    "pdf.fonttype": 42,  # TrueType: publishers refuse the Type 3 of matplotlib's default
     **{"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True},
     **{"grid.color": "#e2e5e9", "axes.axisbelow": True, "legend.frameon": False},
 }

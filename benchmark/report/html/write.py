@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.errors import UserError
@@ -15,17 +13,17 @@ from benchmark.store import Store
 
 
 def write_page(
-    store: Store, file: Path, title: str, arguments: Sequence[str], cache_dir: Path, most: int
+    store: Store, file: Path, title: str, command: str, cache_dir: Path, most: int
 ) -> None:
     """Write the HTML report of `store` to `file`, whole or not at all.
 
-    `arguments` are those of the command, for the page to tell; up to `most` trials get a t-SNE.
+    `command` is what was typed, for the page to tell; up to `most` trials get a t-SNE.
     """
     check_place(file)
     text = page(
         read_contents(store),
         title=title,
-        command=printable(shlex.join(["bench", *arguments])),
+        command=printable(command),
         cache_dir=cache_dir,
         most_costly=most,
     )
@@ -33,7 +31,7 @@ def write_page(
 
 
 def write_figures(store: Store, folder: Path, most: int) -> int:
-    """Write every figure to `folder` as SVG, PNG and CSV; return how many there are.
+    """Write every figure to `folder` as SVG, PDF, PNG and CSV; return how many there are.
 
     Up to `most` trials get figures of their own.
     """
