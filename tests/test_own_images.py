@@ -98,7 +98,7 @@ def test_sixteen_bits_of_grey_are_read_as_the_upper_eight(tmp_path: Path) -> Non
 
 
 def test_photographs_that_lie_on_their_side_are_turned_upright(tmp_path: Path) -> None:
-    """A camera may note the orientation instead of turning the pixels; then size follows the note."""
+    """A camera may note the orientation and not turn the pixels; then size follows the note."""
     for name in COLOURS:
         (tmp_path / "own" / name).mkdir(parents=True)
         for number in range(5):

@@ -162,7 +162,8 @@ def test_twenty_steps_equal_the_textbook(attacker: bool, given: dict[str, object
 
 
 @pytest.mark.parametrize(
-    ("ratio", "number"), [(0.0, 0), (0.002, 1), (0.01, 1), (0.1, 8), (0.26, 21), (0.5, 40), (1.0, 80)]
+    ("ratio", "number"),
+    [(0.0, 0), (0.002, 1), (0.01, 1), (0.1, 8), (0.26, 21), (0.5, 40), (1.0, 80)],
 )
 @pytest.mark.parametrize("redraw", [True, False])
 def test_each_epoch_stamps_exactly_the_ratio(ratio: float, number: int, redraw: bool) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from bench_mesa.approximator import weigh
 from bench_mesa import defense
+from bench_mesa.approximator import weigh
 from bench_mesa.defense import Mesa
 from bench_mesa.drawing import AN_EPOCH, Drawing, apportion
 from bench_mesa.options import MesaOptions

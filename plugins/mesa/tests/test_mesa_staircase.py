@@ -64,7 +64,7 @@ def test_without_information_samples_collapse(spread: Tensor) -> None:
 
 
 def test_without_its_weight_the_information_is_estimated_all_the_same() -> None:
-    """F is flat above the level, so nothing moves the generator away from its first, spread state."""
+    """F is flat above the level: nothing moves the generator away from its first, spread state."""
     options = SearchOptions(noise=2, hidden=32, statistic_hidden=64, lr=3e-3, alpha=0.0)
     found = staircase(options, levels=(0.9,))
     before = [one.clone() for one in found.generators.parameters()]
