@@ -99,7 +99,7 @@ def python(tmp_path: Path) -> Python:
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=True,
         )
 
@@ -189,7 +189,7 @@ class Command:
                     found.append(process)
         return found
 
-    def nothing_left(self, seconds: float = 6) -> bool:
+    def nothing_left(self, seconds: float = 30) -> bool:
         """Wait until no process is left behind; False if some still are after `seconds`."""
         end = time.monotonic() + seconds
         while self.left_behind():

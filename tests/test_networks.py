@@ -49,7 +49,7 @@ def test_resnet18_computes_what_torchvisions_does_with_a_small_stem() -> None:
 
 
 def test_the_stem_keeps_the_full_resolution_and_three_stages_halve_it() -> None:
-    model = resnet18(width=4)
+    model = resnet18(width=8)
     sizes: dict[str, tuple[int, ...]] = {}
 
     def note(name: str) -> None:
@@ -62,12 +62,12 @@ def test_the_stem_keeps_the_full_resolution_and_three_stages_halve_it() -> None:
     for name in names:
         note(name)
     model(torch.rand(2, 3, 32, 32))
-    stages = [(4, 32, 32)] * 3 + [(8, 16, 16)] * 2 + [(16, 8, 8)] * 2 + [(32, 4, 4)] * 2
+    stages = [(8, 32, 32)] * 3 + [(16, 16, 16)] * 2 + [(32, 8, 8)] * 2 + [(64, 4, 4)] * 2
     assert [sizes[name] for name in names] == stages
 
 
 @pytest.mark.parametrize("build", [resnet18, small])
-@pytest.mark.parametrize(("width", "classes", "size"), [(4, 7, (16, 16)), (8, 100, (32, 24))])
+@pytest.mark.parametrize(("width", "classes", "size"), [(8, 7, (16, 16)), (12, 100, (32, 24))])
 def test_one_logit_a_class_for_images_of_any_size(
     build: type[nn.Module], width: int, classes: int, size: tuple[int, int]
 ) -> None:
@@ -85,7 +85,7 @@ def test_the_small_network_is_small() -> None:
 
 
 def test_training_reaches_every_parameter() -> None:
-    for model in (resnet18(width=4), small(width=4)):
+    for model in (resnet18(width=8), small(width=8)):
         model(torch.rand(4, 3, 16, 16)).square().sum().backward()
         assert all(parameter.grad is not None for parameter in model.parameters())
 
@@ -109,8 +109,8 @@ def test_a_classifier_normalises_each_channel() -> None:
 
 
 def test_a_classifier_keeps_its_normalisation_with_its_weights() -> None:
-    given = Classifier(small(4), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
-    other = Classifier(small(4), (0.5, 0.5, 0.5), (1.0, 1.0, 1.0))
+    given = Classifier(small(8), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    other = Classifier(small(8), (0.5, 0.5, 0.5), (1.0, 1.0, 1.0))
     other.load_state_dict(given.state_dict())
     images = torch.rand(2, 3, 16, 16)
     assert torch.equal(other.eval()(images), given.eval()(images))

@@ -29,7 +29,7 @@ def coloured(count: int, seed: int = 0) -> ImageSet:
 
 def network() -> nn.Module:
     torch.manual_seed(1)
-    return Classifier(ResNet(4, [(4, 1, 1), (8, 1, 2)], CLASSES), (0.4,) * 3, (0.3,) * 3)
+    return Classifier(ResNet(8, [(8, 1, 1), (12, 1, 2)], CLASSES), (0.4,) * 3, (0.3,) * 3)
 
 
 def context(seed: int = 0) -> RunContext:
