@@ -219,6 +219,8 @@ def broken(case: str, folder: Path, network: dict[str, torch.Tensor]) -> Path:
         "unknown key": ("target = 1", "target = 1\ntriger = 2"),
         "no TOML": ("target = 1", "target ="),
         "no image": ("pixels = " + CHECKERBOARD, 'image = "nowhere.png"'),
+        "nobody's image": ("pixels = " + CHECKERBOARD, 'image = "~nobody-of-that-name/x.png"'),
+        "nobody's model": ('model = "victim.pt"', 'model = "~nobody-of-that-name/victim.pt"'),
         "transparent": ("[trigger]", "[trigger]\nmask = [[0,0,0],[0,0,0],[0,0,0]]"),
     }
     file.write_text(text.replace(*changes.get(case, ("", ""))))
@@ -245,6 +247,8 @@ def broken(case: str, folder: Path, network: dict[str, torch.Tensor]) -> Path:
         ("unknown key", "triger: Extra inputs are not permitted"),
         ("no TOML", "is no TOML file"),
         ("no image", "cannot read"),
+        ("nobody's image", "cannot read"),
+        ("nobody's model", "model: cannot read"),
         ("transparent", "all of it is transparent"),
     ],
 )

@@ -180,6 +180,8 @@ def test_the_page_says_how_the_preset_differs_as_shipped_and_what_was_set(
     (line,) = [line for line in page.read_text().splitlines() if line.startswith("- Grid B: ")]
     assert line.startswith("- Grid B: preset quick. As shipped it differs from the paper in: small")
     assert line.endswith(". Set here instead of its own: attack.triggers=c0,c1,c2, attack.epochs=7")
+    assert "bench reproduce mesa-2019 --preset quick" in page.read_text()
+    assert str(tmp_path) not in page.read_text()
 
 
 @pytest.mark.parametrize("name", ["a[draft]c/x.md", "a[/b]c/x.md", "a\nb/x.md"])

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from benchmark.builtin.patches import Grid, Pattern, read_patch
+from benchmark.builtin.patches import Grid, Pattern, expanded, read_patch
 from benchmark.errors import UserError
 from benchmark.specs import CHOOSES, Options
 from benchmark.types import AttackInstance, DatasetInfo, ModelFile, Trigger
@@ -91,7 +91,7 @@ def _instance(path: Path, info: DatasetInfo) -> AttackInstance:
     trigger = Trigger(told.name or path.stem, patch.pixels, place)
     if place is not None:
         trigger = patch.cropped(trigger)
-    weights = path.parent / Path(told.model).expanduser()
+    weights = path.parent / expanded(told.model)
     given = told.normalisation
     return AttackInstance(
         trigger,

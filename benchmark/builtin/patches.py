@@ -97,7 +97,7 @@ def _planes(name: str, told_in: Path, mode: str) -> Pixels:
 
     from benchmark.builtin.datasets.own.decoding import eight_bits
 
-    path = told_in.parent / Path(name).expanduser()
+    path = told_in.parent / expanded(name)
     try:
         with Image.open(path) as image:
             levels = np.asarray(eight_bits(image).convert(mode), dtype=np.float64) / 255
@@ -106,3 +106,11 @@ def _planes(name: str, told_in: Path, mode: str) -> Pixels:
         raise UserError(f"{told_in}: trigger: cannot read {path}: {reason.lower()}") from error
     channels = levels[None] if levels.ndim == 2 else levels.transpose(2, 0, 1)
     return tuple(tuple(map(tuple, plane.tolist())) for plane in channels)
+
+
+def expanded(name: str) -> Path:
+    """Return a path with `~` read as a home folder; as it is where nobody has that name."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)

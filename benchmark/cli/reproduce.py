@@ -29,6 +29,7 @@ from benchmark.cli.run_options import (
     Timeout,
     Workers,
     session_options,
+    typed_command,
 )
 
 
@@ -76,7 +77,6 @@ def reproduce(
     dry_run: DryRun = False,
 ) -> None:
     """Run what is missing of a paper's experiments and write its figures beside ours."""
-    import shlex
     import sys
 
     from benchmark.reproduce import Wanted, start
@@ -93,7 +93,7 @@ def reproduce(
         data_dir=data_dir,
         page=page,
         run=run,
-        command=shlex.join(["bench", *sys.argv[1:]]),
+        command=typed_command(sys.argv[1:]),
     )
     options = session_options(
         out=out,

@@ -126,6 +126,8 @@ def typed_command(words: Sequence[str]) -> str:
 
 def _without_folders(word: str) -> str:
     head, equals, tail = word.rpartition("=")
+    if not equals and word[:1] == "-" != word[1:2]:  # `-o/a/page.md`
+        head, tail = word[:2], word[2:]
     path = Path(tail)
     return f"{head}{equals}{path.name}" if path.is_absolute() or tail.startswith("~") else word
 
