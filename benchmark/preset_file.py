@@ -19,7 +19,6 @@ class PresetFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     extends: str = "quick"
-    summary: str | None = None
     dataset: str | None = None
     model: str | None = None
     attacks: tuple[str, ...] | None = Field(None, min_length=1)
@@ -41,7 +40,8 @@ def read_preset(path: Path) -> Preset:
     base = load_preset(told.extends)
     settings = dict(_flat(told.settings))
     changes = told.model_dump(exclude_none=True, exclude={"extends", "settings"})
-    named = [f"{key} = {value}" for key, value in settings.items()]
+    told_apart = {key: changes[key] for key in _OF_THE_STUDY if key in changes}
+    named = [f"{key} = {_said(value)}" for key, value in {**told_apart, **settings}.items()]
     return base.model_copy(
         update={
             **changes,
@@ -52,6 +52,14 @@ def read_preset(path: Path) -> Preset:
             "differences": "; ".join(part for part in (base.differences, *named) if part),
         }
     )
+
+
+_OF_THE_STUDY = ("dataset", "model", "attacks")
+"""What a file may change beside settings that makes a run another one than the paper's."""
+
+
+def _said(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _read(path: Path) -> PresetFile:

@@ -48,12 +48,10 @@ def measure(job: Job, folder: JobFolder, result: Result) -> dict[str, Any]:
     limit = None if job.setup.timeout_s is None else max(_MEASURING_S, job.setup.timeout_s)
     found = _carry_out("measure", task, limit)
     assert isinstance(found, dict)
-    answers = found.pop("victim_answers", None)
-    if isinstance(job, (VictimJob, TrialJob)) and answers:
-        artifact = job.artifact if isinstance(job, TrialJob) else found["artifacts"][0]
-        _victims[_victim_key(job, artifact)] = answers
-        while len(_victims) > _KEPT:
-            del _victims[next(iter(_victims))]
+    if isinstance(job, VictimJob):
+        _remember(_victim_key(job, found["artifacts"][0]), found.pop("victim_answers"))
+    elif isinstance(job, TrialJob):
+        _remember(_victim_key(job, job.artifact), found.pop("victim_answers"))
     return found
 
 
@@ -62,6 +60,13 @@ _MEASURING_S = 3600.0
 _KEPT = 8
 _victims: dict[str, tuple[list[int], list[int]]] = {}
 """Answers of the victims that this worker measured last."""
+
+
+def _remember(key: str, answers: tuple[list[int], list[int]]) -> None:
+    """Keep a victim's answers; of more than `_KEPT` victims, forget the first."""
+    _victims[key] = answers
+    while len(_victims) > _KEPT:
+        del _victims[next(iter(_victims))]
 
 
 def _victim_key(job: VictimJob | TrialJob, artifact: str) -> str:

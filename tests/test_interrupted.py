@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -110,3 +112,26 @@ def test_ctrl_c_while_a_transaction_begins_leaves_none_open() -> None:
         pass
     assert not connection.in_transaction
     connection.close()
+
+
+LATE = """
+import atexit, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Late:
+    def __del__(self, tell=os.write, kill=os.kill, who=os.getpid(), sign=signal.SIGINT):
+        tell(1, b"modules go")
+        kill(who, sign)
+
+sys.late = Late()
+atexit.register(os.kill, os.getpid(), signal.SIGINT)
+from benchmark.cli import program
+program()
+"""
+
+
+def test_ctrl_c_after_all_is_done_changes_nothing():
+    command = [sys.executable, "-c", LATE, "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout.endswith("modules go")
+    assert (done.returncode, done.stderr) == (0, "")

@@ -62,6 +62,14 @@ def first(command, tmp_path_factory):
     return words, folder / "out"
 
 
+@pytest.fixture
+def again(first, tmp_path):
+    """A copy of the first run's results, and the words of the command that goes on from there."""
+    words, out = first[0], tmp_path / "out"
+    shutil.copytree(first[1], out)
+    return words, out
+
+
 def stored(out: Path) -> tuple[dict, dict]:
     """Return the weights of each model, and the repaired models of each defense."""
     with Store.open(out, write=False) as store:
@@ -69,9 +77,8 @@ def stored(out: Path) -> tuple[dict, dict]:
         return models, {trial.defense: trial.artifacts for trial in store.trials()}
 
 
-def test_a_victim_made_again_with_other_weights_is_refused(command, first, tmp_path) -> None:
-    words, out = first[0], tmp_path / "out"
-    shutil.copytree(first[1], out)
+def test_a_victim_made_again_with_other_weights_is_refused(command, again) -> None:
+    words, out = again
     before = stored(out)
     shutil.rmtree(out / "artifacts")
     done = command(*words(out, "--defense", "rattle"))
@@ -104,12 +111,9 @@ def trials(out: Path) -> dict:
         return {trial.defense: trial for trial in store.trials()}
 
 
-def test_trials_on_a_victim_that_was_replaced_are_not_kept_by_a_kill(
-    command, first, tmp_path
-) -> None:
+def test_trials_on_a_victim_that_was_replaced_are_not_kept_by_a_kill(command, again) -> None:
     """The new victim is stored; what faced the old one is not there already."""
-    words, out = first[0], tmp_path / "out"
-    shutil.copytree(first[1], out)
+    words, out = again
     before = trials(out)
     always = ["--defense", "shake", "--rerun", "always", "--workers", 1]
     process = command.start(*words(out, *always, shake__seconds=0))
@@ -135,11 +139,8 @@ def test_trials_on_a_victim_that_was_replaced_are_not_kept_by_a_kill(
     assert not any(after[name].artifacts == before[name].artifacts for name in before)
 
 
-def test_trials_on_a_replaced_victim_that_did_not_take_are_in_no_average(
-    command, first, tmp_path
-) -> None:
-    words, out = first[0], tmp_path / "out"
-    shutil.copytree(first[1], out)
+def test_trials_on_a_replaced_victim_that_did_not_take_are_in_no_average(command, again) -> None:
+    words, out = again
     before = trials(out)
     assert before["none"].asr_before < 1
     always = words(out, "--defense", "shake", "--rerun", "always", run__min_asr=1)
@@ -155,11 +156,8 @@ def test_trials_on_a_replaced_victim_that_did_not_take_are_in_no_average(
     assert not any(after[name].artifacts == before[name].artifacts for name in before)
 
 
-def test_finished_trials_stay_if_their_victim_cannot_be_made_again(
-    command, first, tmp_path
-) -> None:
-    words, out, broken = first[0], tmp_path / "out", first[1].parent / "broken"
-    shutil.copytree(first[1], out)
+def test_finished_trials_stay_if_their_victim_cannot_be_made_again(command, first, again) -> None:
+    (words, out), broken = again, first[1].parent / "broken"
     before = stored(out), trials(out)
     broken.touch()
     done = command(*words(out, "--defense", "shake", "--rerun", "always"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torchvision
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from benchmark.builtin.model_options import ResNet18Options, SmallResNetOptions
@@ -82,6 +83,12 @@ def test_the_small_network_is_small() -> None:
     assert trainable(small(width=32)) > 3 * trainable(small())
     stage_sizes = [module for module in small().modules() if isinstance(module, nn.Conv2d)]
     assert stage_sizes[0].stride == (1, 1)
+
+
+@pytest.mark.parametrize("options", [ResNet18Options, SmallResNetOptions])
+def test_networks_too_narrow_to_be_trained_everywhere_are_refused(options: type) -> None:
+    with pytest.raises(ValidationError, match="greater than or equal to 8"):
+        options(width=7)
 
 
 def test_training_reaches_every_parameter() -> None:

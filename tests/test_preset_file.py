@@ -12,7 +12,6 @@ from benchmark.plugins import load_plugins
 
 STUDY = """
 extends = "quick"
-summary = "what my group runs"
 defenses = ["mesa", "pixel_baseline"]
 controls = ["oracle"]
 attacks = ["rgb3x3"]
@@ -60,7 +59,10 @@ def test_a_file_says_what_runs_and_how(study: Path) -> None:
     assert mesa["batch_size"] == options(shipped, "mesa")["batch_size"] == 32
     assert (config.dataset.spec.name, config.recipe) == ("digits", shipped.recipe)
     assert config.preset.differences.startswith(shipped.preset.differences)
-    assert config.preset.differences.endswith("mesa.epochs = 7; mesa.detect.threshold = 0.3")
+    assert config.preset.differences.endswith(
+        "; attacks = rgb3x3; attack.triggers = c0,c1; retrain.lr = 0.01; mesa.epochs = 7; "
+        "mesa.detect.threshold = 0.3"
+    )
 
 
 def test_a_file_is_what_the_same_words_on_the_command_line_are(study: Path) -> None:

@@ -5,8 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -248,29 +246,6 @@ def test_ctrl_c_while_workers_start_is_one_line(tiny_run, tmp_path, delay):
     )
     assert not any("Traceback" in line or "KeyboardInterrupt" in line for line in rest)
     assert command.nothing_left()
-
-
-LATE = """
-import atexit, os, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
-class Late:
-    def __del__(self, tell=os.write, kill=os.kill, who=os.getpid(), sign=signal.SIGINT):
-        tell(1, b"modules go")
-        kill(who, sign)
-
-sys.late = Late()
-atexit.register(os.kill, os.getpid(), signal.SIGINT)
-from benchmark.cli import program
-program()
-"""
-
-
-def test_ctrl_c_after_all_is_done_changes_nothing():
-    command = [sys.executable, "-c", LATE, "--version"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.stdout.endswith("modules go")
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.fixture
