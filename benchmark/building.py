@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import nn
 
 from benchmark.builtin.networks import Classifier
@@ -31,14 +31,14 @@ def build_classifier(
     return Classifier(build(component).build(info), mean, std)
 
 
-def load_weights(model: nn.Module, path: Path) -> nn.Module:
-    """Load a safetensors file into `model`, only if it is exactly that model's weights.
+def load_weights(model: nn.Module, source: Path | bytes) -> nn.Module:
+    """Load a safetensors file, or its content, into `model`, only if it is that model's weights.
 
     Raises `JobFault` for a file that cannot be read, other names, shapes or types, and for weights
     that are not finite.
     """
     try:
-        given = load_file(path)
+        given = load(source) if isinstance(source, bytes) else load_file(source)
     except (SafetensorError, OSError) as error:
         raise JobFault(f"the model's file cannot be read: {error}") from error
     expected = model.state_dict()

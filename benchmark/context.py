@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -93,11 +94,24 @@ class RunContext:
         if self.progress_file is None or (now - self._last_progress < 0.2 and step < total):
             return
         self._last_progress = now
-        line = json.dumps({"step": step, "total": total, "text": text})
+        line = json.dumps({"step": int(step), "total": int(total), "text": text})
         temporary = self.progress_file.with_suffix(".new")
         temporary.write_text(line, encoding="utf-8")
         temporary.replace(self.progress_file)
 
     def record(self, series: str, **values: float | int | str) -> None:
-        """Keep one row of diagnostics with the trial, under the name `series`."""
-        self.series.append({"series": series, **values})
+        """Keep one row of diagnostics with the trial, under the name `series`.
+
+        A tensor or array of one number counts as that number (on a GPU it is waited for). Raises
+        `TypeError` for what is neither number nor text.
+        """
+        plain = {name: _plain(name, value) for name, value in values.items()}
+        self.series.append({"series": series, **plain})
+
+
+def _plain(name: str, value: Any) -> float | int | str:
+    """Return a number or a text of Python's own."""
+    found = value.item() if hasattr(value, "item") else value
+    if not isinstance(found, float | int | str):
+        raise TypeError(f"{name} is a {type(value).__name__}, which is no number and no text")
+    return found

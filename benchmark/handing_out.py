@@ -10,6 +10,7 @@ from benchmark.sandbox.files import JobFolder, Request
 from benchmark.sandbox.reach import readable, sources
 from benchmark.steps import write_clean_images
 from benchmark.store.artifacts import ArtifactStore
+from benchmark.store.schema import CONTENTS
 from benchmark.types import Knowledge
 
 
@@ -72,7 +73,12 @@ def _readable(job: Job, folder: JobFolder) -> tuple[str, ...] | None:
     for origin in (plugin.origin for plugin in plugins if plugin.origin["path"]):
         needed.append(origin["path"])
         own += sources(Path(origin["path"]), is_package=origin["kind"] != "file")
-    return readable((Path(setup.out), setup.dataset.folder, folder.root.parent), own, needed)
+    out = Path(setup.out)
+    secret = [out, *(out / name for name in CONTENTS), setup.dataset.folder, folder.root.parent]
+    if isinstance(job, TrialJob):
+        brought = job.instance.model
+        secret += map(Path, (*setup.secret, *([brought.path] if brought else [])))
+    return readable(secret, own, needed)
 
 
 def _granted(job: TrialJob, artifacts: ArtifactStore, folder: JobFolder) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from benchmark.types import AttackInstance
 class Message(BaseModel):
     """Base of everything that travels between processes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Diagnostics hold NaN: a loss that diverges is what one wants to see.
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
 
 class Component(Message):
@@ -57,6 +58,10 @@ class Setup(Message):
     disk_mib: int | None
     seal: bool
     readable: tuple[str, ...]
+    secret: tuple[str, ...]
+    """What the request names that no defense may read: the data set's files, attack files."""
+    keep_models: bool
+    """Whether the weights of repaired models stay in `out`."""
     out: str
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
+from torch import nn
 
 from benchmark import scoring
 from benchmark.builtin.metrics import rate
@@ -21,7 +23,7 @@ from benchmark.errors import JobFault
 from benchmark.jobs import BaseJob, Setup, TrialJob, VictimJob
 from benchmark.primitives import predict
 from benchmark.primitives.arithmetic import compute_exactly
-from benchmark.sandbox.files import JobFolder, Result, open_plain
+from benchmark.sandbox.files import JobFolder, Result, read_back
 from benchmark.steps import Task
 from benchmark.store.artifacts import ArtifactStore
 
@@ -49,12 +51,13 @@ def measure(text: str) -> str:
     assert task.result is not None
     match task.job:
         case BaseJob():
-            found = _measure_base(task.job, task.folder)
+            found = _measure_base(task.job, _Written(task.folder, task.result))
         case VictimJob():
-            found = _measure_victim(task.job, task.folder)
+            found = _measure_victim(task.job, _Written(task.folder, task.result))
         case TrialJob():
             before = scoring.Answers.from_lists(*(task.victim_answers or _ask_victim(task.job)))
-            found = _measure_trial(task.job, task.folder, task.result, before)
+            written = _Written(task.folder, task.result)
+            found = _measure_trial(task.job, written, before)
     return json.dumps(found)
 
 
@@ -64,22 +67,63 @@ def _task(text: str) -> Task:
     return task
 
 
-def _measure_base(job: BaseJob, folder: JobFolder) -> dict[str, Any]:
+@dataclass
+class _Written:
+    """What a plugin's process wrote, each file read once: what is scored is what is kept."""
+
+    folder: JobFolder
+    result: Result
+    contents: dict[int, bytes] = field(default_factory=dict)
+    """Number → the file of a repaired model, where it is to be kept."""
+
+    def open(self, setup: Setup, number: int, *, keep: bool) -> nn.Module:
+        """Return repaired model `number`."""
+
+        def read(most: int) -> bytes:
+            content = self.folder.read_model(number, self.result, most)
+            if keep:
+                self.contents[number] = content
+            return content
+
+        return scoring.open_model(setup, read)
+
+    def keep(self, setup: Setup) -> list[str]:
+        """Put the opened models that are to be kept into the results; return their names."""
+        artifacts = ArtifactStore(Path(setup.out))
+        return [artifacts.add(content) for content in self.contents.values()]
+
+    def triggers(self, setup: Setup) -> bytes | None:
+        """Return the file of the triggers that the defense recovered, if it wrote one."""
+        path = self.folder.outbox / "triggers.safetensors"
+        if not os.path.lexists(path):
+            return None
+        try:
+            return read_back(path, 2**20 * (setup.disk_mib or _MOST_MIB))
+        except OSError as error:
+            raise JobFault(f"{_UNREADABLE}: {error.strerror or error}") from error
+
+
+_UNREADABLE = "the recovered triggers cannot be read"
+_MOST_MIB = 4096
+"""Of recovered triggers, where a job has no limit on what it writes."""
+
+
+def _measure_base(job: BaseJob, written: _Written) -> dict[str, Any]:
     """Keep the base model; its accuracy is on all test images."""
-    model = scoring.open_model(job.setup, folder.model(0))
+    model = written.open(job.setup, 0, keep=True)
     test = scoring.test_images(job.setup.dataset)
     answers = predict(model, test.images.to(job.setup.device)).cpu()
     accuracy = rate(answers == test.labels)
-    return {"artifacts": [_keep(job.setup, folder)], "before": {"clean_accuracy": accuracy}}
+    return {"artifacts": written.keep(job.setup), "before": {"clean_accuracy": accuracy}}
 
 
-def _measure_victim(job: VictimJob, folder: JobFolder) -> dict[str, Any]:
-    model = scoring.open_model(job.setup, folder.model(0))
+def _measure_victim(job: VictimJob, written: _Written) -> dict[str, Any]:
+    model = written.open(job.setup, 0, keep=True)
     labels = scoring.scoring_images(job.setup.dataset, job.split).labels
     found = scoring.answers(model, job.setup, job.split, job.instance)
     numbers = scoring.victim_numbers(found, labels, job.instance.target)
     return {
-        "artifacts": [_keep(job.setup, folder)],
+        "artifacts": written.keep(job.setup),
         "before": numbers,
         "victim_answers": found.as_lists(),
     }
@@ -87,29 +131,30 @@ def _measure_victim(job: VictimJob, folder: JobFolder) -> dict[str, Any]:
 
 def _ask_victim(job: TrialJob) -> tuple[list[int], list[int]]:
     artifacts = ArtifactStore(Path(job.setup.out))
-    artifacts.read(job.artifact)  # checked again: hours may lie between the defense's copy and this
-    victim = scoring.open_model(job.setup, artifacts.path(job.artifact))
+    # Checked again: hours may lie between the defense's copy and this.
+    victim = scoring.open_model(job.setup, lambda _most: artifacts.read(job.artifact))
     return scoring.answers(victim, job.setup, job.split, job.instance).as_lists()
 
 
-def _measure_trial(
-    job: TrialJob, folder: JobFolder, result: Result, before: scoring.Answers
-) -> dict[str, Any]:
+def _measure_trial(job: TrialJob, written: _Written, before: scoring.Answers) -> dict[str, Any]:
     """Score each repaired model as reloaded from its file, beside the victim's answers."""
     setup, split, instance = job.setup, job.split, job.instance
     labels = scoring.scoring_images(setup.dataset, split).labels
-    paths = [folder.model(number) for number in range(len(result.models))]
+    result = written.result
     after = [
-        scoring.answers(scoring.open_model(setup, path), setup, split, instance) for path in paths
+        scoring.answers(written.open(setup, number, keep=setup.keep_models), setup, split, instance)
+        for number in range(len(result.models))
     ]
-    recovered = scoring.Recovered(_triggers(folder), result.target)
+    triggers = written.triggers(setup)
+    found = None if triggers is None else _triggers(triggers)
+    recovered = scoring.Recovered(found, result.target)
     scored = scoring.score(
         job.metrics, before, after, labels, instance.target, recovered, backdoored=job.backdoored
     )
+    written.keep(setup)
     kept = {}
-    if recovered.triggers is not None:
-        artifacts = ArtifactStore(Path(setup.out))
-        kept["triggers_artifact"] = artifacts.add(folder.outbox / "triggers.safetensors")
+    if triggers is not None:
+        kept["triggers_artifact"] = ArtifactStore(Path(setup.out)).add(triggers)
     return {
         "artifacts": result.models,
         "before": scoring.victim_numbers(before, labels, instance.target),
@@ -123,22 +168,14 @@ def _measure_trial(
     }
 
 
-def _triggers(folder: JobFolder) -> torch.Tensor | None:
-    """Return the triggers that the defense recovered; `JobFault` if they are no triggers."""
-    path = folder.outbox / "triggers.safetensors"
-    if not os.path.lexists(path):
-        return None
+def _triggers(content: bytes) -> torch.Tensor:
+    """Return the triggers of a safetensors file; `JobFault` if they are no triggers."""
     try:
-        open_plain(path).close()
-        triggers = load_file(path)["triggers"]
-    except (SafetensorError, OSError, KeyError) as error:
-        raise JobFault(f"the recovered triggers cannot be read: {error}") from error
+        triggers = load(content)["triggers"]
+    except (SafetensorError, KeyError) as error:
+        raise JobFault(f"{_UNREADABLE}: {error}") from error
     if triggers.ndim != 4 or triggers.shape[1] != 3:
         raise JobFault(f"recovered triggers have shape {tuple(triggers.shape)}, not (n, 3, h, w)")
     if not bool(torch.isfinite(triggers).all()):
         raise JobFault("recovered triggers hold values that are not finite")
     return triggers
-
-
-def _keep(setup: Setup, folder: JobFolder) -> str:
-    return ArtifactStore(Path(setup.out)).add(folder.model(0))

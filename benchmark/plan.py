@@ -6,7 +6,7 @@ recipe and seed; a victim also the attack, its trigger and target; a trial also 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -114,7 +114,7 @@ class _Planner:
             if needs_base:
                 yield base
             for attack, instances in grids:
-                group = self._group(attack)
+                group = self._group(attack, instances)
                 for instance in instances:
                     victim = self._victim(base, attack, instance, seed, block)
                     yield victim
@@ -261,19 +261,18 @@ class _Planner:
         }
         return {name: f"the defense gives no {', no '.join(w)}" for name, w in lacking.items() if w}
 
-    def _group(self, attack: Chosen) -> str:
+    def _group(self, attack: Chosen, instances: Sequence[AttackInstance]) -> str:
         """Return the hash of all that the trials of one leaderboard have in common."""
-        return identity(
-            "group",
-            {
-                "format": [FORMAT, TRIAL_FORMAT],
-                "data": self.dataset.fingerprint,
-                "model": self.config.model.deciding,
-                "recipe": self.config.recipe.model_dump(mode="json"),
-                "attack": attack.deciding,
-                "split": self.config.split.model_dump(mode="json"),
-            },
-        )
+        parts = {
+            "format": [FORMAT, TRIAL_FORMAT],
+            "data": self.dataset.fingerprint,
+            "model": self.config.model.deciding,
+            "attack": attack.deciding,
+            "split": self.config.split.model_dump(mode="json"),
+        }
+        if any(instance.model is None for instance in instances):  # else no base model is trained
+            parts["recipe"] = self.config.recipe.model_dump(mode="json")
+        return identity("group", parts)
 
     def _facts(self, seed: int) -> dict[str, Any]:
         return {"dataset": self.dataset.name, "model": self.config.model.spec.name, "seed": seed}
@@ -305,8 +304,16 @@ class _Planner:
             disk_mib=run.disk_mib,
             seal=run.seal,
             readable=run.readable,
+            secret=self._secret(),
+            keep_models=run.keep_models,
             out=machine.out,
         )
+
+    def _secret(self) -> tuple[str, ...]:
+        """Return what was named that holds scoring images, triggers or targets."""
+        asked = self.config.request
+        named = (*([asked.data_dir] if asked.data_dir else []), *asked.attack_files)
+        return tuple(str(path.absolute()) for path in named)
 
 
 def _seed_note(seed: int) -> str:

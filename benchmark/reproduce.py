@@ -22,6 +22,7 @@ from benchmark.report.html.contents import read_contents
 from benchmark.report.reproduction import claims, figures
 from benchmark.report.reproduction_figures import draw
 from benchmark.report.reproduction_page import Made, csv_rows, page
+from benchmark.report.whole import write_whole
 from benchmark.session import Options, describe, plan_for, run_missing
 from benchmark.store import Store
 from benchmark.study import Grid, Study, StudyRow, load_study
@@ -127,7 +128,7 @@ def _request(study: Study, grid: Grid, row: StudyRow, wanted: Wanted) -> Request
         attacks=(grid.attack,),
         seeds=wanted.seeds,
         first_seed=wanted.first_seed,
-        sets={**_triggers(grid, wanted), **row.set, **(wanted.sets or {})},
+        sets={**_triggers(grid, wanted), **(wanted.sets or {}), **row.set},
         data_dir=wanted.data_dir,
     )
 
@@ -187,11 +188,14 @@ def _figures(file: Path) -> Path:
 
 
 def _write(file: Path, text: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    try:
-        file.write_text(text, encoding="utf-8")
-        with _csv(file).open("w", encoding="utf-8", newline="") as out:
+    def words(place: Path) -> None:
+        place.write_text(text, encoding="utf-8")
+
+    def numbers(place: Path) -> None:
+        with place.open("w", encoding="utf-8", newline="") as out:
             writer = csv.DictWriter(out, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-    except OSError as error:
-        raise UserError(f"cannot write {file}: {(error.strerror or str(error)).lower()}") from error
+
+    write_whole(file, words)
+    write_whole(_csv(file), numbers)

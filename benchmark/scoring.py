@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +25,8 @@ from benchmark.types import AttackInstance
 
 Given = Int64[Tensor, " given"]
 Held = Int64[Tensor, " held"]
+_HEADER = 2**20
+"""Bytes that the names and shapes of weights may take in their file, and more than they do."""
 _EXAMPLES = 6
 """Images of which a trial keeps the answers one by one."""
 
@@ -55,11 +57,15 @@ def _numbers(dataset: PreparedDataset, split: Split) -> tuple[Given, Held]:
     return split_test(dataset.test_count, split.seed, split.defense_fraction)
 
 
-def open_model(setup: Setup, path: Path) -> nn.Module:
-    """Return the classifier with the weights of a safetensors file, on the run's device."""
+def open_model(setup: Setup, read: Callable[[int], bytes]) -> nn.Module:
+    """Return the classifier with the weights of a safetensors file, on the run's device.
+
+    `read` returns the file's content, given the most bytes that it may have.
+    """
     dataset = setup.dataset
     model = build_classifier(setup.model, dataset.info, dataset.mean, dataset.std)
-    return load_weights(model, path).to(torch.device(setup.device)).eval()
+    own = sum(tensor.nbytes for tensor in model.state_dict().values())
+    return load_weights(model, read(2 * own + _HEADER)).to(torch.device(setup.device)).eval()
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,17 @@ defense.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar, Union
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import from_json
 
 from benchmark.errors import UserError
 from benchmark.specs import Options
@@ -49,6 +52,9 @@ class RunOptions(Options):
     readable: tuple[str, ...] = Field(
         (), description="more files and folders that plugins may read, such as weights of others"
     )
+    keep_models: bool = Field(
+        False, description="keep the weights of repaired models in the results folder"
+    )
     min_asr: float = Field(
         0.9, ge=0, le=1, description="an attack below this ASR did not take and is not defended"
     )
@@ -60,6 +66,8 @@ class RunOptions(Options):
 
 
 def _found(path: str) -> Path:
+    if not path:
+        raise ValueError("a path is empty")  # it would be the folder that one happens to be in
     try:
         whole = Path(path).expanduser().absolute()
         is_there = whole.exists()
@@ -114,7 +122,7 @@ def make_options(model: type[M], namespace: str, layers: Sequence[Layer]) -> M:
         for key, value in values.items():
             if key not in keys:
                 raise _unknown_key(f"{namespace}.{key}", [f"{namespace}.{name}" for name in keys])
-            _put(merged, key.split("."), _split(keys[key], value))
+            _put(merged, key.split("."), _read(keys[key], value))
     try:
         return model.model_validate(merged)
     except ValidationError as error:
@@ -124,13 +132,17 @@ def make_options(model: type[M], namespace: str, layers: Sequence[Layer]) -> M:
 def _group_defaults(model: type[BaseModel]) -> dict[str, Any]:
     """Return what a model's own defaults for its groups change in the groups' defaults.
 
-    A group of which a layer sets one key is made anew, and must not lose the others.
+    A group of which a layer sets one key is made anew, and must not lose the others. It is made of
+    the class that the field names, so that is whose defaults count, also where the field's own
+    default is of a class derived from it.
     """
-    groups = {name: _own_default(info) for name, info in model.model_fields.items()}
+    fields = {
+        name: (info.annotation, _own_default(info)) for name, info in model.model_fields.items()
+    }
     return {
-        name: group.model_dump(exclude_defaults=True)
-        for name, group in groups.items()
-        if isinstance(group, BaseModel)
+        name: TypeAdapter(kind).dump_python(default, exclude_defaults=True)
+        for name, (kind, default) in fields.items()
+        if is_group(kind) and isinstance(default, BaseModel)
     }
 
 
@@ -140,23 +152,68 @@ def _own_default(info: FieldInfo) -> Any:
     return None if takes_others else info.get_default(call_default_factory=True)
 
 
+def is_group(kind: Any) -> TypeGuard[type[BaseModel]]:
+    """Say whether a field of this type is a group of options, each of which has a key."""
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def alternatives(kind: Any) -> tuple[Any, ...]:
+    """Return the types of which a field of type `kind` may be: those of a union, or itself."""
+    origin = typing.get_origin(kind)
+    return typing.get_args(kind) if origin in (Union, types.UnionType) else (kind,)
+
+
 def option_keys(model: type[BaseModel]) -> dict[str, Any]:
     """Return every dotted key of an options model with its type; groups are opened."""
     keys: dict[str, Any] = {}
     for name, info in model.model_fields.items():
         inner = info.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
+        if is_group(inner):
             keys |= {f"{name}.{key}": kind for key, kind in option_keys(inner).items()}
         else:
             keys[name] = inner
     return keys
 
 
-def _split(kind: Any, value: Any) -> Any:
-    """Read `0.9,0.8` as a list where a tuple is wanted."""
-    if isinstance(value, str) and typing.get_origin(kind) in (tuple, list):
-        return [part.strip() for part in value.split(",")]
-    return value
+def _read(kind: Any, value: Any) -> Any:
+    """Return the first reading of a text that a field of type `kind` takes; other values as given.
+
+    A text of which no reading is taken is left to the model, whose complaint says what is wrong.
+    """
+    if not isinstance(value, str):
+        return value
+    otherwise = _parts(value) if _holds_parts(kind) else value
+    return next((reading for reading in _readings(value) if _takes(kind, reading)), otherwise)
+
+
+def _readings(text: str) -> Iterator[Any]:
+    """Yield what a text can stand for: itself, `0.9,0.8` for a list, `none`, or a JSON value."""
+    yield text
+    yield _parts(text)
+    if text.lower() == "none":
+        yield None
+    with contextlib.suppress(ValueError):
+        yield from_json(text)
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _takes(kind: Any, value: Any) -> bool:
+    try:
+        TypeAdapter(kind).validate_python(value)
+    except Exception:  # a type's own validator may be given what it does not expect
+        return False
+    return True
+
+
+_LISTS: tuple[Any, ...] = (tuple, list, set, frozenset, Sequence)
+
+
+def _holds_parts(kind: Any) -> bool:
+    """Say whether a type, or one of several that are allowed, is a list of some sort."""
+    return any(typing.get_origin(one) in _LISTS for one in alternatives(kind))
 
 
 def _put(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
@@ -175,7 +232,7 @@ def _explain(namespace: str, error: ValidationError) -> str:
     """Return the first complaint as one line: key, value, what is wrong."""
     first = error.errors(include_url=False)[0]
     key = ".".join([namespace, *(str(part) for part in first["loc"])])
-    message = first["msg"].removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ") or "it is refused, for no stated reason"
     given = first["input"]
     shown = "" if isinstance(given, dict) else f" = {given!r}"
     return f"{key}{shown}: {message[0].lower()}{message[1:]}"

@@ -117,7 +117,7 @@ def test_show_tells_everything(bench, out):
             "last 20 of 51 lines (all that is kept: --log)",
             "epoch 49",
         ),
-        *("0" * 64 + " (scored, not kept)", "\\x1b[31mred"),
+        *("0" * 64 + " (scored, not kept: --set run.keep_models=true", "\\x1b[31mred"),
     ):
         assert told in text, told
     assert "epoch 30\n" not in text

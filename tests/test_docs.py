@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 import shlex
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from benchmark import hookspecs
@@ -164,10 +166,22 @@ def test_the_analysis_runs_on_an_export(tiny_run, tmp_path: Path, monkeypatch, c
     done = tiny_run.command(*export[:-1], tmp_path / export[-1], "--out", tiny_run.out)
     assert done.returncode == 0, done.stderr
     monkeypatch.chdir(tmp_path)
-    exec(compile(blocks("analyse.md", "python")[0], "analyse.md", "exec"), {})
+    recipe, scope = compile(blocks("analyse.md", "python")[0], "analyse.md", "exec"), {}
+    exec(recipe, scope)
     printed = capsys.readouterr().out
-    assert re.search(r"oracle +0\.\d+", printed)
+    assert re.search(r"oracle +1", printed)
     assert "mean" in printed
+    said = tiny_run.command("leaderboard", "--out", tiny_run.out, "--format", "json").stdout
+    means = scope["trials"].groupby("defense")["asr_after"].mean()
+    assert means.to_dict() == pytest.approx(
+        {row["defense"]: row["asr_after_mean"] for row in json.loads(said)}
+    )
+    # Had one attack not taken, its victim's rows would count in no mean.
+    table = pd.read_csv("trials.csv", dtype={"trigger": str})
+    table.loc[table["trigger"] == "0", "asr_before"] = 0.5
+    table.to_csv("trials.csv", index=False)
+    exec(recipe, scope)
+    assert set(scope["trials"]["trigger"]) == {"170"}
     header = (tmp_path / "trials.csv").read_text("utf-8").splitlines()[0].split(",")
     rows = re.findall(r"^\| (`.*?) \|", (DOCS / "analyse.md").read_text("utf-8"), re.M)
     told = re.findall(r"`([^`]+)`", " ".join(rows))

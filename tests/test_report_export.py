@@ -167,3 +167,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         export(TRIALS, "csv", file)
     assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
     assert file.read_text() == "old"
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl", "parquet"])
+def test_half_a_character_in_an_option_is_written_by_its_number(tmp_path, format):
+    file = tmp_path / f"x.{format}"
+    assert export([trial("one", payload={"options": {"note": "a\udc80"}})], format, file) == 1
+    assert b"a\\udc80" in file.read_bytes()

@@ -5,8 +5,8 @@ import random
 import statistics
 
 import numpy as np
-import pandas as pd
 import pytest
+from frames import frame, several
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,36 +14,6 @@ from benchmark.identity import derive_seed
 from benchmark.report.boards import boards
 from benchmark.report.bootstrap import RESAMPLES, Sample, intervals
 from benchmark.report.leaderboard import leaderboard
-
-DEFAULTS = {
-    **{"group": "g", "variant_id": "mesa", "status": "done", "dataset": "digits", "model": "small"},
-    **{"attack": "bw3x3", "trigger": "0", "target": 0, "defense": "mesa", "version": "1"},
-    **{"variant": "", "setting": "quick", "knowledge": ("weights",), "role": "ranked", "seed": 0},
-    **{
-        "victim": "",
-        "weights": "",
-        "min_asr": 0.9,
-        "repeats": 1,
-        "asr_before": 0.99,
-        "asr_after": 0.05,
-    },
-    **{"asr_after_std": math.nan, "asr_after_max": math.nan, "base_clean_accuracy": 0.95},
-    **{"clean_accuracy_before": 0.94, "clean_accuracy_after": 0.93, "der": 0.9, "seconds": 2.0},
-    **{"robust_accuracy_before": 0.0, "robust_accuracy_after": 0.9, "peak_memory_mib": 100.0},
-    **{"forward_images": 10, "backward_images": 5, "detection": math.nan, "false_alarm": math.nan},
-}
-
-
-def frame(*trials: dict) -> pd.DataFrame:
-    """Trials with their differences from the defaults; the trigger names the victim."""
-    full = [DEFAULTS | t for t in trials]
-    return pd.DataFrame([t | {"victim": t["victim"] or f"v{t['trigger']}"} for t in full])
-
-
-def several(defense: str, asrs: list[float], **fields) -> list[dict]:
-    made = {"defense": defense, "variant_id": defense} | fields
-    return [made | {"trigger": str(n), "asr_after": asr} for n, asr in enumerate(asrs)]
-
 
 RATE = st.floats(0, 1)
 TRIAL = st.fixed_dictionaries(
@@ -74,7 +44,12 @@ def test_every_figure_is_what_a_plain_loop_finds(trials):
         assert len(row.attack_failed) == len(done) - len(took)
         assert row.seconds_mean == (pytest.approx(_mean([t["seconds"] for t in took])))
         assert row.asr_after_mean == pytest.approx(_mean(asrs))
-        assert row.asr_after_worst == max(asrs, default=None)
+        of_triggers = [
+            _mean([t["asr_after"] for t in took if t["trigger"] == name and t["asr_after"] >= 0])
+            for name in "xyzw"
+        ]
+        worst = max((mean for mean in of_triggers if mean is not None), default=None)
+        assert row.asr_after_worst == (None if worst is None else pytest.approx(worst))
         assert row.asr_after_over_10 == pytest.approx(_mean([asr > 0.1 for asr in asrs]))
         assert row.asr_after_std == (
             pytest.approx(statistics.stdev(asrs), abs=1e-12) if len(asrs) > 1 else None
@@ -282,13 +257,32 @@ def test_groups_are_ranked_apart():
     assert [(row.defense, row.rank) for row in leaderboard(frame(*trials))] == [("a", 1), ("b", 1)]
 
 
-def test_fewer_trials_than_the_rivals_is_marked():
-    trials = [*several("a", [0.1] * 4), *several("b", [0.2] * 3)]
-    rows = leaderboard(frame(*trials, several("b", [0.2] * 4, status="failed")[3]))
+def test_fewer_trials_than_the_rivals_is_marked_and_earns_no_rank():
+    """Who fails on the victims of which it is not sure must not be first for it."""
+    trials = [*several("a", [0.1] * 4), *several("b", [0.0] * 3), *several("c", [0.2] * 4)]
+    oracle = several("oracle", [0.0] * 5, role="oracle")
+    failed = several("b", [0.2] * 4, status="failed")[3]
+    rows = leaderboard(frame(*trials, failed, *oracle))
     assert [(row.defense, row.incomplete, row.rank) for row in rows] == [
-        ("a", False, 1),
-        ("b", True, 2),
+        ("b", True, None),
+        # Fewer than the oracle's, but as many as any rival has.
+        ("a", True, 1),
+        ("c", True, 2),
+        ("oracle", False, None),
     ]
+
+
+def test_whoever_gives_up_classifying_is_marked():
+    trials = [
+        *several("constant", [0.0] * 3, clean_accuracy_after=0.1),
+        *several("sound", [0.01] * 3, clean_accuracy_after=0.85),
+    ]
+    (board,) = boards(leaderboard(frame(*trials)))
+    assert [(row.defense, row.accuracy_lost) for row in board.rows] == [
+        ("constant", True),
+        ("sound", False),
+    ]
+    assert any(note.startswith("accuracy lost: more than 10 points") for note in board.notes)
 
 
 @pytest.mark.parametrize(
@@ -326,3 +320,65 @@ def test_a_trial_of_several_models_counts_once_and_shows_their_spread():
 
 def test_no_trials_give_no_rows():
     assert leaderboard(frame(*several("a", [0.1]))[:0]) == []
+
+
+def test_the_worst_trigger_is_the_worst_over_its_seeds():
+    unlucky = [
+        {"trigger": trigger, "seed": seed, "victim": f"{trigger}{seed}", "asr_after": asr}
+        for trigger, asrs in (("lucky once", (0.4, 0.0, 0.0)), ("hard", (0.3, 0.3, 0.3)))
+        for seed, asr in enumerate(asrs)
+    ]
+    (row,) = leaderboard(frame(*unlucky))
+    assert (row.asr_after_worst, row.asr_after_worst_trigger) == (pytest.approx(0.3), "hard")
+
+
+def test_equal_means_are_ranked_by_clean_accuracy_whatever_the_order_of_their_trials():
+    rng = random.Random(39)
+    asrs = [rng.randrange(0, 60) / 568 for _ in range(8)]
+    a = several("a", asrs, clean_accuracy_after=0.95)
+    for number in range(50):
+        # The same values on the same victims, then on others: sums are rounded otherwise.
+        b = several("b", rng.sample(asrs, 8) if number % 2 else asrs, clean_accuracy_after=0.90)
+        rng.shuffle(b)
+        ranks = [(row.defense, row.rank) for row in leaderboard(frame(*a, *b))]
+        assert ranks == [("a", 1), ("b", 2)]
+
+
+def test_versions_of_equal_means_have_an_order_of_their_own():
+    made = [several("a", [0.1, 0.2], version=v, variant_id=v) for v in ("2", "1")]
+    for trials in (made, made[::-1]):
+        rows = leaderboard(frame(*trials[0], *trials[1]))
+        assert [row.version for row in rows] == ["1", "2"]
+
+
+def test_the_worst_model_may_be_the_only_one_of_its_trial():
+    trials = several("px", [0.9, 0.1, 0.2])
+    for trial, largest in zip(trials[1:], (0.15, 0.25), strict=True):
+        trial |= {"repeats": 3, "asr_after_std": 0.05, "asr_after_max": largest}
+    (row,) = leaderboard(frame(*trials))
+    assert row.asr_after_models_worst == 0.9
+
+
+@pytest.mark.parametrize(("count", "narrow"), [(5, True), (6, False)])
+def test_an_interval_on_few_attacks_is_said_to_be_narrow(count, narrow):
+    (board,) = boards(leaderboard(frame(*several("a", [n / 100 for n in range(count)]))))
+    assert board.rows[0].units == count
+    assert ("too narrow where these are under 6" in board.notes[-1]) == narrow
+
+
+def test_the_notes_tell_victims_and_rows_of_one_name_apart():
+    grid = [
+        {"seed": seed, "target": target, "victim": f"{seed}{target}", "asr_before": before}
+        for seed, target, before in ((0, 1, 0.99), (1, 1, 0.62), (2, 1, 0.99), (0, 5, 0.7))
+    ]
+    named = [
+        {"variant": variant, "variant_id": variant, "detection": 1.0, **trial}
+        for variant in ("epochs=1", "epochs=2")
+        for trial in grid
+    ]
+    (board,) = boards(leaderboard(frame(*named)))
+    told = "\n".join(board.notes)
+    assert "0 (target 1, seed 1) at 62.0 %, 0 (target 5, seed 0) at 70.0 %" in told
+    assert "mesa 1 epochs=1 in 100.0 % of 2 trials, mesa 1 epochs=2 in" in told
+    # One trigger and three seeds are three victims, here four.
+    assert board.over == "trigger 0, seeds 0 to 2, 4 victims"

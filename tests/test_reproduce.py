@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 from benchmark.errors import UserError
 from benchmark.placing import Placing
 from benchmark.report.reproduction import claims, figures
+from benchmark.report.reproduction_figures import Picture
 from benchmark.report.reproduction_page import Made, csv_rows, page
-from benchmark.reproduce import Wanted, _setting, start
+from benchmark.reproduce import Wanted, _request, _setting, start
 from benchmark.session import Options
 from benchmark.store import Store
 from benchmark.study import Published, load_study
@@ -85,7 +87,10 @@ def test_the_published_figures_are_the_posters():
 @pytest.mark.parametrize(
     ("after", "says"),
     [
-        ([0.02, 0.036, 0.05], "agrees"),
+        (
+            [0.02, 0.036, 0.05],
+            "agrees: the paper's mean lies in our interval (few attacks or seeds: 3)",
+        ),
         ([0.20, 0.21, 0.22], "differs: 17.4 points above"),
         ([0.01, 0.01, 0.01], "differs: 2.6 points below"),
         ([0.20, 0.21], "16.9 points above the paper; fewer than 3 attacks or seeds, so no verdict"),
@@ -134,7 +139,32 @@ def test_the_page_shows_each_figure_beside_the_papers():
     assert cells[1:3] == ["3.6", "3.0 ± 2.6"]
     assert cells[4:8] == ["3", "8.2", "6.0", "90.0 → 89.0"]
     assert "MESA comes near the oracle: MESA, all three minus oracle" in text
+    assert re.search("over 3 victims, .*from zero \\(few attacks or seeds: 3\\)\\.$", text, re.M)
     assert {row["paper_mean"] for row in csv_rows(found)} == {0.036, 0.024}
+
+
+def test_a_command_and_a_folder_of_any_name_stay_what_they_are():
+    odd = Made("bench reproduce -o $'a\n# Heading <img>'\udc80", (), "my page-figures")
+    picture = Picture("A", "A-triggers", "what it shows")
+    text = page(STUDY, A, [], [], odd, [picture])
+    assert "\n    bench reproduce -o $'a\\n# Heading <img>'\\udc80\n" in text
+    assert "](my%20page-figures/A-triggers.png)" in text
+    text.encode("utf-8")
+
+
+def test_what_is_set_by_hand_leaves_a_row_what_its_name_says():
+    wanted = Wanted(
+        study="mesa-2019",
+        grids=("A",),
+        preset="quick",
+        page=Path("x.md"),
+        sets={"mesa.alpha": "0.5", "mesa.levels": "0.7", "mesa.samples": "10"},
+    )
+    made = {row.label: _request(STUDY, A[0], row, wanted).sets for row in STUDY.row}
+    assert made["MESA, all three"]["mesa.alpha"] == "0.5"
+    for row in STUDY.row:
+        assert made[row.label].items() >= row.set.items(), row.label
+    assert any("mesa.alpha" in row.set for row in STUDY.row)
 
 
 def test_a_preset_stands_in_for_the_grids_that_it_has_a_part_of():

@@ -1,4 +1,4 @@
-"""A victim is asked once in a worker, however many defenses repair it."""
+"""What a worker makes of a job's files: victims asked once, weights as they were noted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import steps
+from benchmark import steps, worker
 from benchmark.config import Request, resolve
 from benchmark.jobs import Report, TrialJob
 from benchmark.plan import Machine, make_plan
@@ -82,3 +82,61 @@ def test_another_victim_or_place_is_asked(jobs, done) -> None:
         before = len(steps._victims)
         done(job.model_copy(update=changed))
         assert len(steps._victims) == before + 1
+
+
+# What a process could still change when its plugin has returned
+
+
+def test_weights_that_are_changed_after_the_result_was_read_are_not_scored(
+    jobs, done, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that outlives the plugin's could put other weights in the place of those noted."""
+
+    def swap_and_measure(job, folder, result):
+        folder.model(0).write_bytes((folder.inbox / "model.safetensors").read_bytes())
+        return steps.measure(job, folder, result)
+
+    monkeypatch.setattr(worker, "measure", swap_and_measure)
+    with pytest.raises(AssertionError, match="model 0 is not as it was written: cut short, or"):
+        done(jobs["shake"])
+
+
+FORGER = """
+import os, time
+from pathlib import Path
+
+from benchmark.api import DefenseSpec, hookimpl
+from benchmark.sandbox.files import Result, digest_back
+from safetensors.torch import save_file
+
+
+class Forger:
+    def __init__(self, options):
+        pass
+
+    def repair(self, view, run):
+        time.sleep(1.5)
+        outbox = Path.cwd().parent / "outbox"
+        save_file(view.model.state_dict(), outbox / "model-0.safetensors")
+        facts = {"seconds": 0, "device_memory_mib": 0, "forward_images": 0, "backward_images": 0}
+        models = (digest_back(outbox / "model-0.safetensors"),)
+        result = Result(models=models, target=None, **facts)
+        (outbox / "result.json").write_text(result.model_dump_json())
+        os._exit(0)
+
+
+@hookimpl
+def bench_defenses():
+    return [DefenseSpec("forger", "1", "x", Forger)]
+"""
+
+
+def test_seconds_that_a_process_makes_up_are_not_believed(
+    jobs, done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "forger.py").write_text(FORGER, encoding="utf-8")
+    config = resolve(Request(defenses=("forger",)), load_plugins([tmp_path / "forger.py"]))
+    [forger] = [one for one in config.defenses if one.spec.name == "forger"]
+    monkeypatch.setattr(worker, "_START_S", 0.5)
+    job = jobs["shake"].model_copy(update={"defense": forger.component()})
+    assert done(job).cost.seconds > 0.9

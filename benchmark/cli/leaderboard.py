@@ -24,22 +24,33 @@ def leaderboard(
             "compare` takes it, or the start of its variant_id. Ranks stay those among all.",
         ),
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="trigger|target|seed",
+            help="Take the leaderboard apart: the ASR after each defense for each trigger, target "
+            "class or seed; all figures with json and csv.",
+        ),
+    ] = None,
 ) -> None:
     """Print how the defenses compare, from the results in a folder."""
     from benchmark.errors import unknown_name
+    from benchmark.report.grouped import BY
     from benchmark.report.leaderboard import FORMATS, print_leaderboard, render
     from benchmark.store import Store
     from benchmark.store.schema import no_results
 
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
+    if by is not None and by not in BY:
+        raise unknown_name("--by", by, BY)
     with Store.open(out, write=False) as store:
         frame = store.trials_frame()
     if frame.empty:
         raise no_results(out)
     if format != "table":
-        typer.echo(render(frame, format, row or ()), nl=False)
+        typer.echo(render(frame, format, row or (), by or ""), nl=False)
         return
     from rich.console import Console
 
-    print_leaderboard(Console(), frame, row or ())
+    print_leaderboard(Console(), frame, row or (), by or "")

@@ -34,7 +34,8 @@ def report(
             "--most",
             min=0,
             metavar="N",
-            help="Trials that get what takes seconds a trial: a t-SNE, figures of their own.",
+            help="Trials that get what takes seconds a trial: figures of their own; on the page a "
+            "t-SNE, fewer of them where a trial kept more than 250 triggers.",
         ),
     ] = 40,
 ) -> None:

@@ -120,5 +120,8 @@ def _no_main_module() -> Iterator[None]:
 def _made(job: Job, text: str, artifacts: ArtifactStore) -> dict[str, Any]:
     """Return the bytes of the artifacts that the job left in this node's store."""
     report = Report.model_validate_json(text)
-    names = [report.triggers_artifact] if isinstance(job, TrialJob) else report.artifacts
+    names = report.artifacts
+    if isinstance(job, TrialJob):
+        kept = report.artifacts if job.setup.keep_models else ()
+        names = (report.triggers_artifact, *kept)
     return {name: np.fromfile(artifacts.path(name), np.uint8) for name in names if name}

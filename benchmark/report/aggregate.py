@@ -48,7 +48,8 @@ def aggregate(frame: pd.DataFrame) -> list[Row]:
         return []
     frame = with_models(frame)
     frame = frame.assign(row=frame.groupby(["group", "variant_id"], sort=False).ngroup())
-    counted = frame[averaged(frame)]
+    # Of rows on the same victims sums are taken in the same order: equal values have equal means.
+    counted = frame[averaged(frame)].sort_values("victim", kind="stable")
     untaken = frame[(frame["status"] == "done") & (frame["asr_before"] < frame["min_asr"])]
     rows = _counts(frame, counted)
     for figures in (_figures(counted), _intervals(counted), _untaken(untaken)):
@@ -61,6 +62,15 @@ def averaged(frame: pd.DataFrame) -> pd.Series[bool]:
     """Return which trials count: done, on a victim whose attack took or that had none."""
     took = frame["min_asr"].isna() | (frame["asr_before"] >= frame["min_asr"])
     return (frame["status"] == "done") & took
+
+
+def by_attack(trials: pd.DataFrame) -> pd.Series[float]:
+    """Return the mean ASR after the defense for each trigger and target, over their seeds.
+
+    `trials`: those that count and have a figure, with a column `row`; sorted by row, trigger and
+    target, which the result has as its index.
+    """
+    return trials.groupby(["row", "trigger", "target"], sort=True)["asr_after"].mean()
 
 
 def _counts(frame: pd.DataFrame, averaged: pd.DataFrame) -> list[Fields]:
@@ -114,14 +124,17 @@ def _figures(averaged: pd.DataFrame) -> dict[int, Fields]:
     means["false_alarm_mean"] = each.groupby("row", sort=True).mean()
     after = averaged.dropna(subset=["asr_after"])
     by_after = after.groupby("row", sort=True)["asr_after"]
-    worst = after.loc[by_after.idxmax()].set_index("row")
+    attacks = by_attack(after)
+    worst = attacks.loc[attacks.groupby("row").idxmax()].reset_index().set_index("row")
+    # A trial of a single model has no spread, but it has a model.
+    largest = averaged["asr_after_max"].fillna(averaged["asr_after"])
     figures = means.assign(
         asr_after_std=by_after.std(ddof=1),
         asr_after_worst=worst["asr_after"],
         asr_after_worst_trigger=worst["trigger"],
         asr_after_over_10=(after["asr_after"] > STAYED).groupby(after["row"]).mean(),
         asr_after_models_std=by_row["asr_after_std"].mean(),
-        asr_after_models_worst=by_row["asr_after_max"].max(),
+        asr_after_models_worst=largest.groupby(averaged["row"]).max(),
     )
     records = figures.to_dict("records")
     return {
@@ -134,7 +147,11 @@ def _intervals(averaged: pd.DataFrame) -> dict[int, Fields]:
     after = averaged.dropna(subset=["asr_after"])
     drawn = samples(after, "asr_after")
     return {
-        _index(at): {"asr_after_ci_low": found[0], "asr_after_ci_high": found[1]}
+        _index(at): {
+            "asr_after_ci_low": found[0],
+            "asr_after_ci_high": found[1],
+            "units": drawn[at].units,
+        }
         for at, found in zip(drawn, intervals(list(drawn.values())), strict=True)
         if found is not None
     }

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from benchmark.report.bootstrap import ENOUGH
+from benchmark.report.ranking import DEAR
 from benchmark.report.rows import Row
 from benchmark.report.setting import numbers_in_words
 
@@ -43,7 +45,11 @@ class Board:
         seeds = sorted({number for row in self.rows for number in row.seeds})
         one = f"trigger {triggers[0]}" if triggers else ""
         which = f"{len(triggers)} triggers" if len(triggers) > 1 else one
-        return f"{which}, seed{'s' if len(seeds) > 1 else ''} {numbers_in_words(seeds)}"
+        over = f"{which}, seed{'s' if len(seeds) > 1 else ''} {numbers_in_words(seeds)}"
+        # Several targets, or seeds that not all triggers had: the two numbers do not tell it.
+        victims = max(row.trials for row in self.rows)
+        full = victims == max(1, len(triggers)) * len(seeds)
+        return over if full else f"{over}, {victims} victims"
 
     @property
     def sections(self) -> list[list[Row]]:
@@ -57,14 +63,19 @@ class Board:
             _control_note(self.rows),
             _knowledge_note(self.rows),
             *_claim_notes(self.rows),
-            _untaken_note(self.rows),
-            _failed_note(self.rows),
-            _incomplete_note(self.rows),
+            *self.trial_notes,
             _look_note(self.rows),
+            _lost_note(self.rows),
             _repeats_note(self.rows),
             _interval_note(self.rows),
         ]
         return [note for note in found if note]
+
+    @property
+    def trial_notes(self) -> list[str]:
+        """Which trials are in no average."""
+        notes = (_untaken_note, _failed_note, _incomplete_note)
+        return [found for note in notes if (found := note(self.rows))]
 
 
 def boards(rows: Sequence[Row]) -> list[Board]:
@@ -93,17 +104,23 @@ def _control_note(rows: Sequence[Row]) -> str:
 
 def _claim_notes(rows: Sequence[Row]) -> list[str]:
     right = [
-        f"{row.defense} in {percent(row.detection_mean)} % of {row.averaged} trials"
+        f"{_named(row, rows)} in {percent(row.detection_mean)} % of {row.averaged} trials"
         for row in rows
         if row.detection_mean is not None
     ]
     wrong = [
-        f"{row.defense} in {percent(row.false_alarm_mean)} % of {row.models} models"
+        f"{_named(row, rows)} in {percent(row.false_alarm_mean)} % of {row.models} models"
         for row in rows
         if row.false_alarm_mean is not None
     ]
     found = [f"Right target class named: {', '.join(right)}."] if right else []
     return found + ([f"False alarm: {', '.join(wrong)}."] if wrong else [])
+
+
+def _named(row: Row, rows: Sequence[Row]) -> str:
+    """Return the defense's name, and its options where another row has the name too."""
+    several = sum(one.defense == row.defense for one in rows) > 1
+    return f"{row.defense} {row.shown}" if several else row.defense
 
 
 def _knowledge_note(rows: Sequence[Row]) -> str:
@@ -116,11 +133,13 @@ def _untaken_note(rows: Sequence[Row]) -> str:
     victims = {item for row in rows for item in row.attack_failed}
     if not victims:
         return ""
-    seeds = len({item.seed for item in victims}) > 1
-    shown = [
-        f"{item.trigger}{f' (seed {item.seed})' if seeds else ''} at {percent(item.asr)} %"
-        for item in sorted(victims, key=lambda v: (v.trigger, v.target, v.seed))
-    ]
+    seeds = len({number for row in rows for number in row.seeds}) > 1
+    targets = len({item.target for item in victims}) > 1
+    shown = []
+    for item in sorted(victims, key=lambda v: (v.trigger, v.target, v.seed)):
+        words = [f"target {item.target}"] * targets + [f"seed {item.seed}"] * seeds
+        which = f" ({', '.join(words)})" if words else ""
+        shown.append(f"{item.trigger}{which} at {percent(item.asr)} %")
     return f"The attack did not take; in no average, undefended ASR: {', '.join(shown)}."
 
 
@@ -133,7 +152,10 @@ def _failed_note(rows: Sequence[Row]) -> str:
 def _incomplete_note(rows: Sequence[Row]) -> str:
     if not any(row.incomplete for row in rows):
         return ""
-    return "incomplete: averaged over fewer trials than others in this table."
+    return (
+        "incomplete: averaged over fewer trials than others of this leaderboard; who lacks trials "
+        "of a rival has no rank."
+    )
 
 
 def _look_note(rows: Sequence[Row]) -> str:
@@ -145,6 +167,15 @@ def _look_note(rows: Sequence[Row]) -> str:
     )
 
 
+def _lost_note(rows: Sequence[Row]) -> str:
+    if not any(row.accuracy_lost for row in rows):
+        return ""
+    return (
+        f"accuracy lost: more than {100 * DEAR:.0f} points of clean accuracy; a model that hardly "
+        "classifies obeys no trigger either."
+    )
+
+
 def _repeats_note(rows: Sequence[Row]) -> str:
     if not any(row.repeats > 1 for row in rows):
         return ""
@@ -152,9 +183,11 @@ def _repeats_note(rows: Sequence[Row]) -> str:
 
 
 def _interval_note(rows: Sequence[Row]) -> str:
-    if any(row.asr_after_ci_low is not None for row in rows):
+    given = [row.units for row in rows if row.asr_after_ci_low is not None]
+    if given:
         of = "95 % bootstrap over attacks and seeds"
-        return f"After the mean: ± standard deviation over trials; {of}."
+        few = f", too narrow where these are under {ENOUGH}" if min(given) < ENOUGH else ""
+        return f"After the mean: ± standard deviation over trials; {of}{few}."
     return "After the mean: ± standard deviation over trials; too few attacks for an interval."
 
 

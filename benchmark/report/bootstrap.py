@@ -17,6 +17,8 @@ Codes = NDArray[np.int64]
 RESAMPLES = 2000
 FEWEST = 3
 """Trials, and attacks or seeds, under which there is no interval."""
+ENOUGH = 6
+"""Attacks or seeds from which it is a chance below 5 % (2 · 0.5⁶) under a tie that all agree."""
 _BLOCK = 1 << 22
 """Drawn models in memory at a time."""
 

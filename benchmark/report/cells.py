@@ -41,7 +41,12 @@ class Cells:
 
 def cells(row: Row) -> Cells:
     """Return the texts of `row`."""
-    marks = [word for word, on in (("incomplete", row.incomplete), ("look", row.look)) if on]
+    told = {
+        "incomplete": row.incomplete,
+        "look": row.look,
+        "accuracy lost": row.accuracy_lost,
+    }
+    marks = [word for word, on in told.items() if on]
     return Cells(
         rank=NOTHING if row.rank is None else str(row.rank),
         name=row.defense,
@@ -50,7 +55,7 @@ def cells(row: Row) -> Cells:
         knows=knows(row),
         trials=f"{row.trials} ({row.failed})" if row.failed else str(row.trials),
         before=percent(row.asr_before_mean),
-        after=_mean(row),
+        after=mean_asr(row),
         interval=_interval(row),
         worst=_worst(row),
         stayed=_stayed(row),
@@ -63,7 +68,8 @@ def cells(row: Row) -> Cells:
     )
 
 
-def _mean(row: Row) -> str:
+def mean_asr(row: Row) -> str:
+    """Return the mean ASR after the defense, with its spread where there is one."""
     if row.asr_after_std is None:
         return percent(row.asr_after_mean)
     return f"{percent(row.asr_after_mean)} ± {percent(row.asr_after_std)}"

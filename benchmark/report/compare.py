@@ -13,7 +13,7 @@ from benchmark.report.aggregate import averaged
 from benchmark.report.bootstrap import Floats
 from benchmark.report.leaderboard import leaderboard
 from benchmark.report.rows import Row
-from benchmark.report.sampling import interval, with_models
+from benchmark.report.sampling import interval, units, with_models
 from benchmark.report.selecting import pairs_named
 
 COMPARED = ("asr_after", "clean_accuracy_after", "robust_accuracy_after", "seconds")
@@ -40,6 +40,8 @@ class Difference:
     ci_low: float | None
     """95 % bootstrap interval of `mean`, over the pairs' attacks and seeds."""
     ci_high: float | None
+    units: int
+    """Different attacks among the pairs, or seeds if these are more: what the interval rests on."""
 
     @property
     def distinguishable(self) -> bool | None:
@@ -102,7 +104,7 @@ def _compare(usable: pd.DataFrame, a: Row, b: Row) -> Comparison:
         b=b,
         pairs=shared,
         models=ours.loc[both, "of_model"].nunique(),
-        units=int(ours.loc[both, ["of_attack", "of_seed"]].nunique().max()),
+        units=units(ours.loc[both]),
         only_a=len(ours) - shared,
         only_b=len(theirs) - shared,
         differences=tuple(paired(ours, theirs, name) for name in COMPARED),
@@ -124,8 +126,9 @@ def paired(ours: pd.DataFrame, theirs: pd.DataFrame, figure: str) -> Difference:
     both = pd.concat([ours[figure], theirs[figure]], axis=1, join="inner", keys=["a", "b"])
     both = both.dropna().sort_index()
     a, b = both.to_numpy(dtype=np.float64).T
-    low, high = interval(ours.loc[both.index].assign(difference=a - b), "difference")
-    return Difference(figure, len(a), _mean(a), _mean(b), _mean(a - b), low, high)
+    mine = ours.loc[both.index].assign(difference=a - b)
+    low, high = interval(mine, "difference")
+    return Difference(figure, len(a), _mean(a), _mean(b), _mean(a - b), low, high, units(mine))
 
 
 def _mean(values: Floats) -> float | None:

@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from benchmark.report.boards import NOTHING, Board, knows
-from benchmark.report.bootstrap import FEWEST
+from benchmark.report.bootstrap import ENOUGH, FEWEST
 from benchmark.report.compare import Comparison, Difference
 from benchmark.report.rows import Row
 from benchmark.report.table import plain_text
@@ -20,8 +20,6 @@ _FIGURES = {
     "seconds": "seconds",
 }
 _HEADS = ("", "A", "B", "A − B", "95 % interval", "pairs", "distinguishable from zero")
-ENOUGH = 6
-"""Attacks or seeds from which it is a chance below 5 % (2 · 0.5⁶) under a tie that all agree."""
 
 
 def comparison_view(comparison: Comparison, console: Console) -> RenderableType:

@@ -79,7 +79,9 @@ def _arrow(values: list[Any], pa: Any) -> Any:
 
 
 def _text_of_nested(value: Any) -> Any:
-    """Return lists and mappings as JSON, everything else as it is."""
+    """Return lists and mappings as JSON, and texts so that every file can hold them."""
+    if isinstance(value, str):  # an option may hold half a character, which is no UTF-8
+        return value.encode("utf-8", "backslashreplace").decode()
     return json.dumps(value) if isinstance(value, list | tuple | Mapping) else value
 
 

@@ -6,12 +6,13 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import unknown_name
 from benchmark.report.aggregate import aggregate
-from benchmark.report.boards import boards
+from benchmark.report.boards import Board, boards
 from benchmark.report.escape import csv_cell
+from benchmark.report.grouped import Grouped, grouped
 from benchmark.report.markup import to_latex, to_markdown
 from benchmark.report.ranking import ranked
 from benchmark.report.rows import Row
@@ -33,43 +34,72 @@ def leaderboard(frame: pd.DataFrame, only: Sequence[str] = ()) -> list[Row]:
     return selected(rows, only) if only else rows
 
 
-def print_leaderboard(console: Console, frame: pd.DataFrame, only: Sequence[str] = ()) -> None:
-    """Print a table for each leaderboard in `frame`, laid out for the width of `console`."""
-    from benchmark.report.table import board_view  # rich is needed for this format only
+def print_leaderboard(
+    console: Console, frame: pd.DataFrame, only: Sequence[str] = (), by: str = ""
+) -> None:
+    """Print a table for each leaderboard in `frame`, laid out for the width of `console`.
 
-    for board in boards(leaderboard(frame, only)):
-        console.print(board_view(board, console))
+    `by`: one of `grouped.BY`, for tables with a line for each of its values.
+    """
+    # rich is needed for this format only
+    from benchmark.report.table import board_view
+    from benchmark.report.table_grouped import grouped_view
+
+    rows = leaderboard(frame, only)
+    views = (
+        (grouped_view(table, console) for table in grouped(frame, rows, by))
+        if by
+        else (board_view(board, console) for board in boards(rows))
+    )
+    for view in views:
+        console.print(view)
         console.print()
 
 
-def render(frame: pd.DataFrame, format: str, only: Sequence[str] = ()) -> str:
+def render(frame: pd.DataFrame, format: str, only: Sequence[str] = (), by: str = "") -> str:
     """Return the leaderboards in `frame` as text in one of `FORMATS` but `table`.
 
-    JSON and CSV have fractions and every figure; Markdown and LaTeX have percent.
+    JSON and CSV have fractions and every figure; Markdown and LaTeX have percent. `by`: one of
+    `grouped.BY`, for figures of each of its values.
     """
     if format not in _RENDERERS:
         raise unknown_name("format", format, FORMATS)
-    return _RENDERERS[format](leaderboard(frame, only))
+    rows = leaderboard(frame, only)
+    return _RENDERERS[format](grouped(frame, rows, by) if by else boards(rows))
 
 
-def _json(rows: Sequence[Row]) -> str:
-    return json.dumps([row.as_dict() for row in rows], indent=2, allow_nan=False) + "\n"
+Tables = Sequence[Board] | Sequence[Grouped]
 
 
-def _csv(rows: Sequence[Row]) -> str:
+def _records(tables: Tables) -> list[dict[str, Any]]:
+    """Return every row of every table as plain data."""
+    return [
+        one.as_dict()
+        for table in tables
+        for one in (table.rows if isinstance(table, Board) else table.parts)
+    ]
+
+
+def _json(tables: Tables) -> str:
+    return json.dumps(_records(tables), indent=2, allow_nan=False) + "\n"
+
+
+def _csv(tables: Tables) -> str:
     """Return one line a row; lists as JSON, what has no value empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Row.__dataclass_fields__)
-    for row in rows:
-        values = row.as_dict().values()
-        writer.writerow([json.dumps(v) if isinstance(v, list) else csv_cell(v) for v in values])
+    records = _records(tables)
+    writer.writerow(records[0] if records else Row.__dataclass_fields__)
+    for record in records:
+        writer.writerow(
+            [json.dumps(v) if isinstance(v, list) else csv_cell(v) for v in record.values()]
+        )
     return text.getvalue()
 
 
-_RENDERERS: dict[str, Callable[[Sequence[Row]], str]] = {
+_RENDERERS: dict[str, Callable[[Tables], str]] = {
     "json": _json,
     "csv": _csv,
-    "markdown": lambda rows: to_markdown(boards(rows)),
-    "latex": lambda rows: to_latex(boards(rows)),
+    "markdown": to_markdown,
+    "latex": to_latex,
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from benchmark.report.boards import Board
 from benchmark.report.cells import Cells, cells
 from benchmark.report.escape import latex, markdown, printable
+from benchmark.report.grouped import Grouped
 
 _COLUMNS: tuple[tuple[str, Callable[[Cells], str]], ...] = (
     ("#", lambda c: c.rank),
@@ -25,40 +27,67 @@ _COLUMNS: tuple[tuple[str, Callable[[Cells], str]], ...] = (
     ("peak MiB", lambda c: c.memory),
 )
 _LEFT = (1, 2)
-"""Columns of words, set flush left."""
 
 
-def to_markdown(boards: Sequence[Board]) -> str:
+@dataclass(frozen=True)
+class _Sheet:
+    """A table as texts: what both languages set."""
+
+    title: str
+    heads: Sequence[str]
+    left: Collection[int]
+    """Columns of words, set flush left."""
+    sections: Sequence[Sequence[Sequence[str]]]
+    """Lines, set apart by rules where the language has them."""
+    notes: Sequence[str]
+
+    def marks(self, left: str, right: str) -> list[str]:
+        """Return the mark of each column."""
+        return [left if at in self.left else right for at in range(len(self.heads))]
+
+
+def to_markdown(boards: Sequence[Board | Grouped]) -> str:
     """Return a heading, a table and its notes for each board."""
-    return "\n".join(_markdown_board(board) for board in boards)
+    return "\n".join(_markdown(_sheet(board)) for board in boards)
 
 
-def to_latex(boards: Sequence[Board]) -> str:
+def to_latex(boards: Sequence[Board | Grouped]) -> str:
     """Return a `table` environment for each board; the document needs `\\usepackage{booktabs}`."""
-    return "\n".join(["% needs \\usepackage{booktabs}", *map(_latex_board, boards)])
+    tables = [_latex(_sheet(board)) for board in boards]
+    return "\n".join(["% needs \\usepackage{booktabs}", *tables])
 
 
-def _markdown_board(board: Board) -> str:
-    marks = [":--" if at in _LEFT else "--:" for at in range(len(_COLUMNS))]
-    heads = [markdown(header) for header, _ in _COLUMNS]
-    rows = [[markdown(text) for text in texts] for s in _sections(board) for texts in s]
-    lines = [f"| {' | '.join(line)} |" for line in (heads, marks, *rows)]
-    notes = [f"- {markdown(note)}" for note in board.notes]
-    return "\n".join([f"### {markdown(board.title)}", "", *lines, "", *notes, ""])
+def _sheet(board: Board | Grouped) -> _Sheet:
+    if isinstance(board, Grouped):
+        *lines, whole = [[printable(text) for text in line] for line in board.texts]
+        return _Sheet(board.title, board.heads, {0}, [lines, [whole]], board.notes)
+    heads = [header for header, _ in _COLUMNS]
+    sections = [
+        [[printable(text(cells(row))) for _, text in _COLUMNS] for row in section]
+        for section in board.sections
+    ]
+    return _Sheet(board.title, heads, _LEFT, sections, board.notes)
 
 
-def _latex_board(board: Board) -> str:
-    marks = "".join("l" if at in _LEFT else "r" for at in range(len(_COLUMNS)))
+def _markdown(sheet: _Sheet) -> str:
+    heads = [markdown(header) for header in sheet.heads]
+    rows = [[markdown(text) for text in texts] for s in sheet.sections for texts in s]
+    lines = [f"| {' | '.join(line)} |" for line in (heads, sheet.marks(":--", "--:"), *rows)]
+    notes = [f"- {markdown(note)}" for note in sheet.notes]
+    return "\n".join([f"### {markdown(sheet.title)}", "", *lines, "", *notes, ""])
+
+
+def _latex(sheet: _Sheet) -> str:
     sections = [
         "\n".join(" & ".join(map(latex, texts)) + r" \\" for texts in section)
-        for section in _sections(board)
+        for section in sheet.sections
     ]
-    caption = " ".join([f"{board.title}.", *board.notes])
+    caption = " ".join([f"{sheet.title}.", *sheet.notes])
     return "\n".join(
         [
             *(r"\begin{table}", r"\centering", r"\scriptsize", r"\setlength{\tabcolsep}{3pt}"),
-            *(f"\\begin{{tabular}}{{{marks}}}", r"\toprule"),
-            " & ".join(_stacked(header) for header, _ in _COLUMNS) + r" \\",
+            *(f"\\begin{{tabular}}{{{''.join(sheet.marks('l', 'r'))}}}", r"\toprule"),
+            " & ".join(map(_stacked, sheet.heads)) + r" \\",
             *(r"\midrule", "\n\\midrule\n".join(sections), r"\bottomrule", r"\end{tabular}"),
             *(f"\\caption{{{latex(caption)}}}", r"\end{table}", ""),
         ]
@@ -66,14 +95,7 @@ def _latex_board(board: Board) -> str:
 
 
 def _stacked(header: str) -> str:
-    """Return a header a word a line, so that fourteen columns fit a page."""
+    """Return a header a word a line, so that many columns fit a page."""
     words = header.replace(" %", "\0%").split(" ")
     inner = r"\\".join(latex(word.replace("\0", " ")) for word in words)
     return f"\\begin{{tabular}}[b]{{@{{}}c@{{}}}}{inner}\\end{{tabular}}"
-
-
-def _sections(board: Board) -> list[list[list[str]]]:
-    return [
-        [[printable(text(cells(row))) for _, text in _COLUMNS] for row in section]
-        for section in board.sections
-    ]

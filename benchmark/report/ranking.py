@@ -10,6 +10,8 @@ from benchmark.report.rows import Row
 
 FEWEST_DIGITS = 4
 """Shortest start of a variant's identity that names it."""
+DEAR = 0.10
+"""Clean accuracy lost, a fraction, above which a row is marked."""
 ROLES = ("floor", "control", "ranked", "oracle")
 """From nothing done to everything known: the order of a leaderboard's sections."""
 
@@ -17,7 +19,8 @@ ROLES = ("floor", "control", "ranked", "oracle")
 def ranked(rows: Iterable[Row]) -> list[Row]:
     """Return the rows with ranks and marks, each leaderboard's together and in its order.
 
-    Ranked by mean ASR after the defense, ascending, then by clean accuracy, descending.
+    Ranked by mean ASR after the defense, ascending, then by clean accuracy, descending. Who has
+    fewer trials in the average than another who competes has no rank.
     """
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
@@ -32,17 +35,21 @@ def _group_order(row: Row) -> tuple[str, ...]:
 
 def _rank_group(rows: Sequence[Row]) -> list[Row]:
     most = max(row.averaged for row in rows)
+    rivals = max((row.averaged for row in rows if row.ranked), default=0)
     ceiling = _ceiling(rows, most)
     made: list[Row] = []
     place = 0
     for row in sorted(_told_apart(rows), key=_row_order):
-        competes = row.ranked and row.backdoored and row.asr_after_mean is not None
+        # One that lacks trials may lack the hard ones; one that fails them must not gain by it.
+        competes = row.ranked and row.backdoored and row.averaged == rivals
+        competes = competes and row.asr_after_mean is not None
         place += competes
         marked = replace(
             row,
             rank=place if competes else None,
             incomplete=row.averaged < most,
             look=row.ranked and row.backdoored and _beats(row, ceiling),
+            accuracy_lost=_lost(row) > DEAR,
         )
         made.append(marked)
     return made
@@ -77,10 +84,21 @@ def _digits(rows: Sequence[Row]) -> int:
     return next((n for n in lengths if len({one[:n] for one in known}) == len(rows)), longest)
 
 
-def _row_order(row: Row) -> tuple[int, bool, float, float, str, str]:
+def _row_order(row: Row) -> tuple[int, bool, float, float, str, str, str, str]:
     section = ROLES.index(row.role) if row.role in ROLES else len(ROLES)
     asr, clean = row.asr_after_mean, row.clean_accuracy_after_mean
-    return (section, asr is None, asr or 0.0, -(clean or 0.0), row.defense, row.variant)
+    names = (row.defense, row.version, row.variant, row.variant_id)
+    return (section, asr is None, _level(asr), -_level(clean), *names)
+
+
+def _level(mean: float | None) -> float:
+    """Return a mean without the rounding of its sum, which must not decide who is first."""
+    return round(mean or 0.0, 12)
+
+
+def _lost(row: Row) -> float:
+    before, after = row.clean_accuracy_before_mean, row.clean_accuracy_after_mean
+    return 0.0 if before is None or after is None else before - after
 
 
 def _beats(row: Row, ceiling: float | None) -> bool:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from benchmark.report.aggregate import averaged
-from benchmark.report.bootstrap import FEWEST
+from benchmark.report.aggregate import averaged, by_attack
+from benchmark.report.bootstrap import ENOUGH, FEWEST
 from benchmark.report.compare import Difference, paired
-from benchmark.report.sampling import interval, with_models
+from benchmark.report.sampling import interval, units, with_models
 from benchmark.study import Claim, Grid, Published, Study, StudyRow
 
 Trials = Mapping[tuple[str, str], frozenset[str]]
@@ -34,7 +34,10 @@ class Figure:
     low: float | None
     """95 % bootstrap interval of the mean, over attacks and seeds; None under three."""
     high: float | None
+    units: int
+    """Different attacks, or seeds if these are more: what the interval rests on."""
     worst: float | None
+    """Largest mean over the seeds of one trigger and target; `lowest` the smallest."""
     lowest: float | None
     clean_before: float | None
     clean_after: float | None
@@ -51,9 +54,10 @@ class Figure:
         by = f"{abs(off):.1f} points {'above' if off > 0 else 'below'} the paper"
         if self.low is None or self.high is None:
             return f"{by}; fewer than {FEWEST} attacks or seeds, so no verdict"
+        few = f" (few attacks or seeds: {self.units})" if self.units < ENOUGH else ""
         if self.low <= self.published.mean <= self.high:
-            return "agrees: the paper's mean lies in our interval"
-        return f"differs: {by}"
+            return f"agrees: the paper's mean lies in our interval{few}"
+        return f"differs: {by}{few}"
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ def _of(usable: pd.DataFrame, identities: frozenset[str]) -> pd.DataFrame:
 def _figure(grid: Grid, row: StudyRow, identities: frozenset[str], usable: pd.DataFrame) -> Figure:
     mine = _of(usable, identities)
     after = mine["asr_after"].to_numpy(dtype=np.float64)
+    attacks = by_attack(mine.dropna(subset=["asr_after"]).assign(row=0))
     low, high = interval(mine, "asr_after")
     return Figure(
         grid=grid.name,
@@ -120,8 +125,9 @@ def _figure(grid: Grid, row: StudyRow, identities: frozenset[str], usable: pd.Da
         std=_or_none(after.std(ddof=1) if len(after) > 1 else None),
         low=low,
         high=high,
-        worst=_or_none(after.max() if len(after) else None),
-        lowest=_or_none(after.min() if len(after) else None),
+        units=units(mine),
+        worst=_or_none(attacks.max() if len(after) else None),
+        lowest=_or_none(attacks.min() if len(after) else None),
         clean_before=_or_none(mine["clean_accuracy_before"].mean() if len(mine) else None),
         clean_after=_or_none(mine["clean_accuracy_after"].mean() if len(mine) else None),
         published=row.published.get(grid.name),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from benchmark.report.boards import percent
-from benchmark.report.bootstrap import FEWEST
-from benchmark.report.escape import markdown
+from benchmark.report.bootstrap import ENOUGH, FEWEST
+from benchmark.report.escape import markdown, printable
 from benchmark.report.reproduction import ClaimFigure, Figure
 from benchmark.report.reproduction_figures import Picture
 from benchmark.study import Grid, Published, Study
@@ -47,7 +48,7 @@ def page(
     """Return the page as Markdown text."""
     lines = [f"# Reproduction: {markdown(study.title)}", ""]
     lines += [f"Published figures: {markdown(study.source)}.", ""]
-    lines += ["Made by", "", f"    {made.command}", ""]
+    lines += ["Made by", "", f"    {printable(made.command)}", ""]
     lines += [f"- {markdown(text)}" for text in made.settings]
     for grid in grids:
         lines += ["", f"## Grid {markdown(grid.name)}: {markdown(grid.title)}", ""]
@@ -57,7 +58,8 @@ def page(
             lines += ["", "What the paper argues, victim by victim (points of ASR):", ""]
             lines += [f"- {_claim(one)}" for one in mine]
         for picture in (one for one in pictures if one.grid == grid.name):
-            lines += ["", f"![{markdown(picture.caption)}]({made.figures}/{picture.name}.png)"]
+            file = f"{quote(made.figures)}/{picture.name}.png"
+            lines += ["", f"![{markdown(picture.caption)}]({file})"]
     lines += ["", *_notes(), ""]
     return "\n".join(lines)
 
@@ -100,14 +102,16 @@ def _claim(one: ClaimFigure) -> str:
         return f"{said}; too few for an interval."
     apart = "distinguishable" if found.distinguishable else "not distinguishable"
     interval = f"95 % {100 * found.ci_low:+.1f} to {100 * found.ci_high:+.1f}"
-    return f"{said}, {interval}: {apart} from zero."
+    few = f" (few attacks or seeds: {found.units})" if found.units < ENOUGH else ""
+    return f"{said}, {interval}: {apart} from zero{few}."
 
 
 def _notes() -> Iterator[str]:
     yield (
         "All rates in percent. n: trials on victims whose attack took; std over trials (n - 1); "
         "95 %: bootstrap over attacks and seeds, none under "
-        f"{FEWEST}. A row of several models a trial (the pixel-space baseline) counts each trial "
+        f"{FEWEST}, and narrower than the data can support where there are few of both, under "
+        f"{ENOUGH}. A row of several models a trial (the pixel-space baseline) counts each trial "
         "once, with their mean; the paper does not say whether its worst is of single patterns."
     )
 

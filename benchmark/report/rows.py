@@ -58,7 +58,8 @@ class Row:
     backdoored: bool = True
     """False in the control arm: on models that were never attacked nobody is ranked."""
     rank: int | None = None
-    """From 1, by mean ASR after the defense, then by clean accuracy."""
+    """From 1, by mean ASR after the defense, then by clean accuracy; None for who does not compete
+    and for who has fewer averaged trials than another who does."""
     tell_apart: str = ""
     """Start of its `variant_id`, where another row of the leaderboard is called the same: a plugin
     file that was edited keeps name, version and options."""
@@ -66,6 +67,8 @@ class Row:
     """Fewer averaged trials than another row of the leaderboard."""
     look: bool = False
     """Ranked, and below the oracle's mean ASR by more than its own interval."""
+    accuracy_lost: bool = False
+    """More than 10 points of clean accuracy: a model that hardly classifies obeys no trigger."""
     asr_before_mean: float | None = None
     asr_after_mean: float | None = None
     asr_after_std: float | None = None
@@ -73,7 +76,10 @@ class Row:
     asr_after_ci_low: float | None = None
     """95 % bootstrap interval of the mean, over attacks and seeds; None under three of either."""
     asr_after_ci_high: float | None = None
+    units: int = 0
+    """What the interval rests on: different attacks, or seeds if these are more."""
     asr_after_worst: float | None = None
+    """Largest mean over the seeds of one trigger and target: what an attacker would choose."""
     asr_after_worst_trigger: str | None = None
     asr_after_over_10: float | None = None
     """Fraction of the averaged trials with more than 10 % ASR left."""

@@ -59,6 +59,11 @@ def samples(frame: pd.DataFrame, figure: str) -> dict[Hashable, Sample]:
     return {row: Sample(*own) for row, *own in zip(rows[starts], *parts, strict=True)}
 
 
+def units(frame: pd.DataFrame) -> int:
+    """Return how many different attacks there are, or seeds if these are more."""
+    return int(frame[["of_attack", "of_seed"]].nunique().max())
+
+
 def interval(frame: pd.DataFrame, figure: str) -> tuple[float | None, float | None]:
     """Return the 95 % interval of a figure's mean over all of `frame`, or None twice."""
     (found,) = intervals([*samples(frame.assign(row=0), figure).values()]) or (None,)

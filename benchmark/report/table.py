@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,7 +77,7 @@ _WIDE = (
 def board_view(board: Board, console: Console) -> RenderableType:
     """Return `board` laid out for the width and the character set of `console`."""
     columns = _WIDE if console.width >= WIDE else _NARROW
-    table = Table(box=box.HORIZONTALS, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table = empty_table()
     for column in columns:
         table.add_column(
             _stacked(column.header.split("\n"), console),
@@ -93,8 +93,20 @@ def board_view(board: Board, console: Console) -> RenderableType:
             texts = [filter(None, column.lines(made)) for column in columns]
             table.add_row(*(_stacked(lines, console, style) for lines in texts))
         table.add_section()
-    notes = [Padding(plain_text(note, console), (0, 0, 0, 1)) for note in board.notes]
-    return Group(plain_text(board.title, console, "bold"), table, *notes)
+    return titled(board.title, [table], board.notes, console)
+
+
+def empty_table() -> Table:
+    """Return a table as all of these are drawn: lines above, below and between sections."""
+    return Table(box=box.HORIZONTALS, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+
+
+def titled(
+    title: str, tables: Sequence[Table], notes: Iterable[str], console: Console
+) -> RenderableType:
+    """Return tables between their title and their notes."""
+    below = [Padding(plain_text(note, console), (0, 0, 0, 1)) for note in notes]
+    return Group(plain_text(title, console, "bold"), *tables, *below)
 
 
 def plain_text(line: str, console: Console, style: str = "") -> Text:

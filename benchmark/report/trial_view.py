@@ -8,6 +8,7 @@ from typing import Any
 from benchmark.records import ModelRecord, TrialRecord
 from benchmark.report.escape import printable
 from benchmark.report.flatten import Payloads, all_options
+from benchmark.report.trial_files import NOT_KEPT
 from benchmark.store.artifacts import ArtifactStore
 
 Section = tuple[str, list[tuple[str, str]]]
@@ -137,10 +138,10 @@ def _files(trial: TrialRecord, artifacts: ArtifactStore) -> list[tuple[str, str]
 
 
 def _repaired(name: str, artifacts: ArtifactStore) -> str:
-    """Return the file of a repaired model; a run scores it and does not keep it."""
+    """Return the file of a repaired model, which a run keeps only if it is asked to."""
     if artifacts.path(name).exists():
         return _file(name, artifacts)
-    return f"SHA-256 {name} (scored, not kept)"
+    return f"SHA-256 {name} ({NOT_KEPT})"
 
 
 def _file(name: str, artifacts: ArtifactStore) -> str:

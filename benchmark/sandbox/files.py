@@ -173,19 +173,21 @@ class JobFolder:
         text = reason[:_LONGEST].encode("utf-8", errors="backslashreplace")
         (self.outbox / "error.txt").write_bytes(text)
 
-    def check_models(self, result: Result) -> None:
-        """Raise `JobFault` unless each model's file is there and as it was when written."""
-        for number, digest in enumerate(result.models):
-            try:
-                found = digest_back(self.model(number))
-            except OSError as error:
-                reason = error.strerror or error
-                raise JobFault(f"the file of repaired model {number}: {reason}") from error
-            if found != digest:
-                raise JobFault(
-                    f"the file of repaired model {number} is not as it was written: cut short, or "
-                    "changed afterwards"
-                )
+    def read_model(self, number: int, result: Result, most: int) -> bytes:
+        """Return the file of repaired model `number`, at most so many bytes.
+
+        What is returned is what has the digest that the result notes, whatever becomes of the file
+        afterwards: a process that outlived the plugin's may still write. Raises `JobFault` for a
+        file that is not there, too long, or not as it was when written.
+        """
+        what = f"the file of repaired model {number}"
+        try:
+            content = read_back(self.model(number), most)
+        except OSError as error:
+            raise JobFault(f"{what}: {error.strerror or error}") from error
+        if hashlib.sha256(content).hexdigest() != result.models[number]:
+            raise JobFault(f"{what} is not as it was written: cut short, or changed afterwards")
+        return content
 
     def read_error(self) -> str:
         """Return in one printable line what `write_error` wrote; empty if it wrote nothing."""
@@ -203,4 +205,15 @@ class JobFolder:
             rows = [json.loads(line) for line in lines]
         except (OSError, ValueError, RecursionError):
             return []
-        return [row for row in rows if isinstance(row, dict)]
+        return [_flat(row) for row in rows if isinstance(row, dict)]
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the numbers and texts of a row, the texts such as can be stored."""
+    plain = {_storable(k): v for k, v in row.items() if isinstance(v, str | int | float)}
+    return {name: _storable(v) if isinstance(v, str) else v for name, v in plain.items()}
+
+
+def _storable(text: str) -> str:
+    """Return a text with halves of characters, which JSON may hold and UTF-8 not, escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.machinery
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from importlib.metadata import distributions
 from pathlib import Path
@@ -23,12 +24,37 @@ _SUFFIXES = tuple(importlib.machinery.all_suffixes())
 def readable(
     secret: Iterable[Path], own: Iterable[Path] = (), extra: Iterable[str] = ()
 ) -> tuple[str, ...]:
-    """Return what a plugin may read, without what lies in a `secret` folder.
+    """Return what a plugin may read, without what is `secret` or lies in a secret folder.
 
     `own` is what belongs to it. The `extra` ones are a person's wish and come as they are.
     """
-    places = around((*_places(), *own), secret)
+    own = tuple(own)
+    needed = [Path(os.path.realpath(path)) for path in [*_packages(), *own]]
+    hidden = [part for path in secret for part in _without(Path(os.path.realpath(path)), needed)]
+    places = around((*_places(), *own), hidden)
     return (*places, *(os.path.realpath(path) for path in extra))
+
+
+def _without(secret: Path, needed: Sequence[Path]) -> list[Path]:
+    """Return a secret place, or its parts without what is needed.
+
+    Whoever names the current folder as that of the results, or of the data, may have the packages
+    of Python in it.
+    """
+    inside = [path for path in needed if path.is_relative_to(secret)]
+    if not inside:
+        return [secret]
+    if secret in inside:
+        return []
+    with contextlib.suppress(OSError):
+        return [part for entry in secret.iterdir() for part in _without(entry, inside)]
+    return []
+
+
+def _packages() -> list[Path]:
+    """Return the folders of the interpreter and of installed packages."""
+    found = map(Path, (sys.prefix, sys.base_prefix, *sys.path))
+    return [path for at, path in enumerate(found) if at < 2 or path.name in _SITE]
 
 
 @lru_cache(maxsize=1)

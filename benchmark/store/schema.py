@@ -11,9 +11,12 @@ from benchmark.store import ledger
 from benchmark.store.artifacts import ANY as ARTIFACTS
 from benchmark.store.faults import DamagedFile, DamageError
 from benchmark.store.layout import MODEL, SCHEMA, TRIAL
+from benchmark.store.patience import Connection
 from benchmark.store.transaction import transaction
 
 FILE = "results.sqlite"
+CONTENTS = ("artifacts", FILE, f"{FILE}-wal", f"{FILE}-shm", f"{FILE}-journal")
+"""What a results folder holds."""
 START = "start with: bench run --defense mesa"
 _WAIT = 30.0
 """Seconds to wait for a commit of another process before giving up."""
@@ -24,7 +27,7 @@ def no_results(out: Path) -> UserError:
     return UserError(f"no results in {out}; {START}")
 
 
-def connect(file: Path) -> sqlite3.Connection:
+def connect(file: Path) -> Connection:
     """Open the SQLite file, set for a results folder that may lie on a network disk.
 
     A rollback journal, not write-ahead logging: the latter needs memory that all processes share,
@@ -35,7 +38,9 @@ def connect(file: Path) -> sqlite3.Connection:
     # "rw" for readers too: after a kill in the middle of a commit, the first one to open the file
     # rolls it back, and in a read-only folder SQLite quietly reads only.
     address = f"{file.resolve().as_uri()}?mode=rw"
-    connection = sqlite3.connect(address, uri=True, timeout=_WAIT, isolation_level=None)
+    connection = sqlite3.connect(
+        address, uri=True, timeout=_WAIT, isolation_level=None, factory=Connection
+    )
     connection.execute("PRAGMA synchronous = EXTRA")
     # A damaged page shall be an error, not an endless walk or a wild row.
     connection.execute("PRAGMA cell_size_check = ON")
@@ -44,21 +49,27 @@ def connect(file: Path) -> sqlite3.Connection:
     return connection
 
 
-def touch(file: Path) -> None:
-    """Make an empty file unless there is one; SQLite takes it for an empty database."""
+def touch(file: Path) -> bool:
+    """Make an empty file unless there is one; SQLite takes it for an empty database.
+
+    Return whether there was none.
+    """
+    is_new = not file.exists()
     os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    return is_new
 
 
-def is_empty(connection: sqlite3.Connection, file: Path) -> bool:
-    """Say whether the file has no page: a run was killed before it made the tables.
+def is_empty(connection: sqlite3.Connection, file: Path, *, is_new: bool) -> bool:
+    """Say whether the file has no page: it `is_new`, or a run was killed before it made the tables.
 
-    A file with pages but without tables has lost them; to make them anew would bury the rows.
+    A file with pages but without tables has lost them; to make them anew would bury the rows. So
+    has one without pages beside artifacts, unless it was not there a moment ago.
     """
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         return False
     if connection.execute("PRAGMA page_count").fetchone()[0]:
         raise DamageError("its tables are gone")
-    if any(file.parent.glob(ARTIFACTS)):
+    if not is_new and any(file.parent.glob(ARTIFACTS)):
         raise DamageError("it is empty, and there are artifacts")
     return True
 

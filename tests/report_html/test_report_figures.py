@@ -1,11 +1,15 @@
 """The numbers under the figures, and the figures as files."""
 
 import csv
+import json
+import math
 import shutil
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from frames import frame, several
 from PIL import Image
 
 from benchmark.cli.report import report as bench_report
@@ -14,7 +18,7 @@ from benchmark.report.html.contents import read_contents
 from benchmark.report.html.curves import charts
 from benchmark.report.html.embedding import embed
 from benchmark.report.html.fronts import front, points
-from benchmark.report.html.grid import Bar, Grid, GridTrigger, Series, grid_of
+from benchmark.report.html.grid import Bar, Grid, GridTrigger, Line, Series, arrange, grid_of
 from benchmark.report.html.plots import grid_plot, style
 from benchmark.report.html.write import write_figures
 from benchmark.store import Store
@@ -101,6 +105,24 @@ def test_curves_of_any_shape_are_drawn_or_left_out():
     (chart,) = charts([*words, *long])
     (line,) = chart.lines
     assert (chart.step, len(line.x), line.x[0], line.x[-1]) == ("row", 200, 0, 4999)
+
+
+def test_steps_and_values_without_a_place_are_left_out():
+    rows = [
+        {"series": "s", "epoch": epoch, "loss": loss}
+        for epoch, loss in ((0, 1.0), (math.nan, 2.0), (2, 10**400), (3, math.inf), (4, 3.0))
+    ]
+    (chart,) = charts(rows)
+    (line,) = chart.lines
+    assert (line.x, line.y) == ([0, 2, 3, 4], [1.0, None, None, 3.0])
+    json.dumps([line.x, line.y], allow_nan=False)
+
+
+def test_a_trigger_that_no_ranked_defense_survived_is_no_easy_one():
+    lines = [Line("mesa", "mesa", "ranked", True), Line("none", "none", "floor", False)]
+    trials = [*several("mesa", [0.2, 0.1]), *several("none", [0.9, 0.9, 0.9])]
+    grid = arrange(frame(*trials), "variant_id", lines, SimpleNamespace(models={}))
+    assert [trigger.name for trigger in grid.triggers] == ["1", "0", "2"]
 
 
 @pytest.mark.parametrize("method", ["components", "tsne"])

@@ -26,8 +26,11 @@ class Drawn:
     low: float
     high: float
     worst: float | None
+    """None also where it lies beyond the end of the axis."""
     beyond: bool
     """The mean lies beyond the end of the axis."""
+    further: bool
+    """The interval or the worst does, and the mean does not."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +97,12 @@ def _drawn(row: Row, scale: float) -> Drawn | None:
     def place(value: float | None) -> float:
         return round(100 * min(mean if value is None else value, scale) / scale, 2)
 
-    worst = row.asr_after_worst
+    worst, high = row.asr_after_worst, row.asr_after_ci_high
     return Drawn(
         mean=place(mean),
         low=place(row.asr_after_ci_low),
-        high=place(row.asr_after_ci_high),
-        worst=None if worst is None else place(worst),
+        high=place(high),
+        worst=None if worst is None or worst > scale else place(worst),
         beyond=mean > scale,
+        further=mean <= scale < max(worst or 0, high or 0),
     )

@@ -88,7 +88,7 @@ def _lines(
 ) -> list[Line]:
     lines: dict[str, Line] = {}
     for at, (number, row) in enumerate(found):
-        if name not in row:
+        if name not in row or not _finite(row.get(step, at)):
             continue
         label = " ".join(filter(None, (number, f"{parts} {row.get(parts)}" if parts else "")))
         line = lines.setdefault(label, Line(label))
@@ -98,7 +98,14 @@ def _lines(
 
 
 def _rounded(value: float) -> float | None:
-    return float(f"{value:.4g}") if math.isfinite(value) else None
+    return float(f"{value:.4g}") if _finite(value) else None
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond every float
+        return False
 
 
 def _thinned(line: Line) -> Line:

@@ -56,6 +56,13 @@ class Pictures:
         source = self._source(fingerprint)
         return source.class_names if source else []
 
+    def why(self, fingerprint: str) -> str:
+        """Return why images of a data set are lacking."""
+        if self._source(fingerprint) is not None and len(self.pixels) >= _MOST_IMAGES:
+            return f"it has {_MOST_IMAGES} of other trials, which is the most"
+        data = fingerprint or "of this trial"
+        return f"the machine that made it does not have the prepared data {data} in its cache"
+
     def _source(self, fingerprint: str) -> _Source | None:
         if fingerprint not in self._sources:
             self._sources[fingerprint] = _find(self.cache_dir, fingerprint)
@@ -73,10 +80,8 @@ def examples(trial: TrialRecord, fingerprint: str, pictures: Pictures) -> dict[s
         return {"missing": "No example images were noted when this trial was scored."}
     numbers = [pictures.number(fingerprint, row["image"]) for row in rows]
     if None in numbers:
-        return {
-            "missing": "The example images are not in this report: the machine that made it does "
-            f"not have the prepared data {fingerprint or 'of this trial'} in its cache."
-        }
+        why = pictures.why(fingerprint)
+        return {"missing": f"The example images are not in this report: {why}."}
     return {
         "rows": [
             [number, *(row[name] for name in _FIELDS[1:])]

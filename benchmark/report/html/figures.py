@@ -140,8 +140,11 @@ def _trial_drawings(contents: Contents, trial: TrialRecord) -> Iterator[Drawing]
     from benchmark.report.html import plot_trials
 
     stem = f"trials/{trial.trial}"
-    for chart in charts(trial.series, without=[EXAMPLES]):
+    names: set[str] = set()
+    for number, chart in enumerate(charts(trial.series, without=[EXAMPLES])):
         name = _PLAIN.sub("-", f"{chart.stage}-{chart.quantity}")
+        name = f"{name}-{number}" if name in names else name
+        names.add(name)
         draw = partial(plot_trials.chart_plot, chart)
         yield Drawing(f"{stem}/curve-{name}", draw, _curve(chart))
     try:

@@ -119,13 +119,14 @@ def _rows(table: pd.DataFrame) -> Iterator[tuple[Any, dict[str, Any]]]:
 def _sorted_places(
     found: dict[tuple[str, str, int], dict[str, Any]], competing: set[str]
 ) -> list[tuple[str, int]]:
-    """Return (trigger, target), the easiest first."""
+    """Return (trigger, target), the easiest first; last where no ranked defense has a figure."""
     left: dict[tuple[str, int], list[float]] = {}
     for (variant, name, target), row in found.items():
         values = left.setdefault((name, target), [])
         if variant in competing or not competing:
             values.append(float(row["mean"]))
-    return sorted(left, key=lambda key: (sum(left[key]) / max(len(left[key]), 1), key))
+    means = {key: sum(values) / (len(values) or 1) for key, values in left.items()}
+    return sorted(left, key=lambda key: (not left[key], means[key], key))
 
 
 def _bar(row: dict[str, Any] | None) -> Bar | None:

@@ -10,7 +10,7 @@ from benchmark.records import EXAMPLES, TrialRecord
 from benchmark.report.escape import printable
 from benchmark.report.html.contents import Contents
 from benchmark.report.html.curves import charts
-from benchmark.report.html.embedding import FEWEST, Method, embed
+from benchmark.report.html.embedding import FEWEST, SAMPLES, Method, embed
 from benchmark.report.html.examples import Pictures, examples
 from benchmark.report.html.patches import Patches, UnreadableTriggers, evenly, packed, read_patches
 from benchmark.report.trial_view import leaves, trial_sections
@@ -22,6 +22,8 @@ COLUMNS = (
 """Of the short rows, which are lists to keep the page small."""
 _SHOWN = 128
 """Recovered triggers shown of a trial."""
+_USUAL = 250
+"""Triggers of one trial that a t-SNE is reckoned with; many more take as long as several trials."""
 _LOG = 20_000
 """Characters kept of the end of a log."""
 
@@ -39,8 +41,8 @@ class Costly:
 
     def may_embed(self, trial: TrialRecord, count: int) -> bool:
         """Say whether the t-SNE of `count` triggers is made, and take them from what is left."""
-        # The run time of small embeddings does not shrink with their size.
-        cost = max(count, 250)
+        # The run time of small embeddings does not shrink with their size; of many, some are drawn.
+        cost = max(_USUAL, min(count, SAMPLES["tsne"]))
         if trial.trial not in self.trials or cost > self.samples:
             return False
         self.samples -= cost
@@ -142,7 +144,7 @@ def choose_costly(trials: Sequence[TrialRecord], most: int) -> Costly:
             rows.setdefault((trial.group, trial.variant_id), []).append(trial.trial)
     longest = max(map(len, rows.values()), default=0)
     in_turn = [row[at] for at in range(longest) for row in rows.values() if at < len(row)]
-    return Costly(set(in_turn[:most]), samples=250 * most)
+    return Costly(set(in_turn[:most]), samples=_USUAL * most)
 
 
 def _untaken(trial: TrialRecord) -> bool:
