@@ -191,6 +191,23 @@ def _options(found: Registered[Any], namespace: str, layers: Sequence[Layer]) ->
     return made
 
 
+def _settings_for(
+    kind: Kind,
+    spec: DatasetSpec | ModelSpec | AttackSpec,
+    preset: Preset,
+    settings: Mapping[str, Any],
+) -> Layer:
+    """Return what of a preset's `settings` holds for a component: all, if it is the preset's own.
+
+    Another attack takes over how to poison, if it has such options, but not which triggers.
+    """
+    given = layer(settings, kind)
+    if spec.name in (preset.dataset, preset.model, *preset.attacks):
+        return given
+    kept = option_keys(spec.options).keys() - choosing_options(spec.options)
+    return {key: given[key] for key in given if kind == "attack" and key in kept}
+
+
 @dataclass(frozen=True)
 class _Maker:
     request: Request
@@ -237,7 +254,12 @@ class _Maker:
             yield Chosen("attack", found, _options(found, "attack", [told]))
 
     def _refuse_attack_sets(self) -> None:
-        """Raise `UserError` for a `--set attack.` that nothing reads: all attacks are files."""
+        """Raise `UserError` for a `--set` that nothing reads, since all attacks are files."""
+        for key in () if self.request.clean_models else layer(self.request.sets, "base"):
+            raise UserError(
+                f"--set base.{key}: no base model is trained for models of --attack-file",
+                "add --attack NAME to attack others as well",
+            )
         for key in layer(self.request.sets, "attack"):
             if key == "target" and self.request.clean_models:
                 continue  # what defenses are told of the clean models
@@ -294,14 +316,14 @@ class _Maker:
     def _preset_layer(self, kind: Kind, spec: DatasetSpec | ModelSpec | AttackSpec) -> Layer:
         """Return the preset's settings for a component, which may not be the preset's own.
 
-        Another attack takes over how to poison, if it has such options, but not which triggers.
+        Of a file, what the preset that it extends says is of that preset's own components, and what
+        the file says is of the file's.
         """
-        preset = self.preset
-        given = layer(preset.settings, kind)
-        if spec.name in (preset.dataset, preset.model, *preset.attacks):
-            return given
-        kept = option_keys(spec.options).keys() - choosing_options(spec.options)
-        return {key: given[key] for key in given if kind == "attack" and key in kept}
+        shipped = load_preset(self.preset.shipped)
+        return {
+            **_settings_for(kind, spec, shipped, shipped.settings),
+            **_settings_for(kind, spec, self.preset, self.preset.own),
+        }
 
     def _layers(self, namespace: str) -> list[Layer]:
         return [layer(self.preset.settings, namespace), layer(self.request.sets, namespace)]

@@ -64,11 +64,14 @@ def prepare(
     data_dir: Path | None,
     cache_dir: Path,
     decoding: Callable[[Callable[[], None]], None] = lambda work: work(),
+    *,
+    code: str = "",
 ) -> PreparedDataset:
     """Return the prepared data set, decoding it if the cache has no sound copy.
 
     `decoding` is handed that work, which takes seconds to minutes and imports torch; it must have
-    it done, here or in another process.
+    it done, here or in another process. `code` is the digest of the plugin file that the data set
+    comes from, if it comes from one: another file, or the same one edited, may make other images.
     Safe when several processes prepare the same data set: whoever comes second uses what the
     first one wrote. Raises `UserError`, naming the file, if a file of the source is missing or
     damaged, if the source breaks its contract, or if the cache cannot be written.
@@ -79,6 +82,7 @@ def prepare(
         "version": spec.version,
         "options": options.model_dump(mode="json"),
         "files": source.fingerprint_inputs(data_dir, cache_dir),
+        **({"code": code} if code else {}),
     }
     key = identity("prepared", {"name": spec.name, **payload})
     folder = cache_dir.absolute() / "datasets" / f"{spec.name}-{key}"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -20,6 +24,47 @@ from benchmark.sandbox.files import read_back
 
 _MOST_STEPS = 10**9
 """A bar's share of more digits than a float has cannot be computed."""
+
+
+class _Lasting(io.TextIOBase):
+    """A stream that shows nothing more once it has failed."""
+
+    def __init__(self, stream: IO[str], failure: type[OSError]) -> None:
+        self._stream, self._failure = stream, failure
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def write(self, text: str) -> int:
+        with self._survived():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._survived():
+            self._stream.flush()
+
+    @contextmanager
+    def _survived(self) -> Iterator[None]:
+        try:
+            yield
+        except self._failure:
+            # What the stream still holds, and all to come, goes nowhere: else Python would try
+            # again when it ends, and end with a status of its own.
+            with suppress(OSError), Path(os.devnull).open("w") as nowhere:
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+
+
+def outlast_readers(console: Console, failure: type[OSError] = OSError) -> None:
+    """Let a console go on, and show nothing, once its stream has failed in this way.
+
+    The reader of a pipe (`| head`) may go, the disk of a log may be full: the results of hours, and
+    the exit status that tells of them, shall not hang on that.
+    """
+    console.file = cast("IO[str]", _Lasting(console.file, failure))
 
 
 @dataclass(frozen=True)
@@ -75,35 +120,41 @@ class _Remaining:
     workers: int
     left: dict[str, Planned]
     started: dict[str, float] = field(default_factory=dict)
-    kinds: dict[str, tuple[Planned, int]] = field(default_factory=dict)
-    """Kind → one of the jobs left and their number: ten thousand are not counted at each tick."""
+    """Identity of a running job → when it was started."""
+    waiting: dict[str, tuple[Planned, int]] = field(default_factory=dict)
+    """Kind → one of the jobs not started and their number: ten thousand are not counted at each
+    tick."""
 
     def __post_init__(self) -> None:
         for planned in self.left.values():
-            self._count(planned, 1)
+            self._wait(planned, 1)
 
-    def _count(self, planned: Planned, more: int) -> None:
-        _, count = self.kinds.get(kind_of(planned), (planned, 0))
-        self.kinds[kind_of(planned)] = planned, count + more
+    def _wait(self, planned: Planned, more: int) -> None:
+        _, count = self.waiting.get(kind_of(planned), (planned, 0))
+        self.waiting[kind_of(planned)] = planned, count + more
 
     def start(self, planned: Planned) -> None:
+        self._wait(planned, -1)
         self.started[planned.job.id] = time.monotonic()
 
+    def lose(self, planned: Planned) -> None:
+        del self.started[planned.job.id]
+        self._wait(planned, 1)
+
     def finish(self, planned: Planned, report: Report | None) -> None:
-        if self.left.pop(planned.job.id, None) is not None:
-            self._count(planned, -1)
+        del self.left[planned.job.id]
         begun = self.started.pop(planned.job.id, None)
-        if report is not None and report.status == "done" and begun is not None:
+        if begun is None:
+            self._wait(planned, -1)
+        elif report is not None and report.status == "done":
             self.clock.note(planned, time.monotonic() - begun)
 
     def seconds(self) -> float:
         """Return the expected rest, with what running jobs have behind them taken off."""
         now = time.monotonic()
-        rest = self.clock.total_of(self.kinds.values(), self.workers)
-        for key, begun in self.started.items():
-            if key in self.left:
-                rest -= min(now - begun, self.clock.expect(self.left[key])) / self.workers
-        return max(rest, 0.0)
+        jobs = [(one, count, 0.0) for one, count in self.waiting.values() if count]
+        jobs += [(self.left[key], 1, now - begun) for key, begun in self.started.items()]
+        return self.clock.total_of(jobs, self.workers)
 
 
 class PlainDisplay:
@@ -138,7 +189,7 @@ class PlainDisplay:
 
     def lost(self, planned: Planned, reason: str, times: int) -> None:
         """Print that a job is started again."""
-        self._remaining.started.pop(planned.job.id, None)
+        self._remaining.lose(planned)
         self._line(f"{planned.label}: {reason}; it is started again ({times})")
 
     def tick(self) -> None:

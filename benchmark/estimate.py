@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from benchmark.jobs import TrialJob
 from benchmark.plan import Plan, Planned
-from benchmark.preset import Estimate
+from benchmark.preset import Estimate, load_preset
 from benchmark.store import Store
 
 START_S = 3.0
@@ -16,10 +16,18 @@ START_S = 3.0
 _COUNTED = ("attack.triggers",)
 """Settings that decide how many jobs there are, which an estimate knows."""
 
+_FILE = "preset file"
+
+_STAGES = ("base", "victim", "trial")
+"""Kinds of jobs; one of each kind waits for one of the kind before."""
+
 
 @dataclass
 class Clock:
-    """Mean seconds of a kind of job; a trial's kind is its defense with its options."""
+    """Mean seconds of a kind of job.
+
+    A trial's kind is its defense with its options, that of a backdoored model its attack.
+    """
 
     preset: Estimate
     seen: dict[str, tuple[int, float]] = field(default_factory=dict)
@@ -52,22 +60,26 @@ class Clock:
 
     def total(self, jobs: Iterable[Planned], workers: int) -> float:
         """Return the seconds that jobs will take together; base models run one at a time."""
-        return self.total_of(((planned, 1) for planned in jobs), workers)
+        return self.total_of(((planned, 1, 0.0) for planned in jobs), workers)
 
-    def total_of(self, jobs: Iterable[tuple[Planned, int]], workers: int) -> float:
-        """Return the same for jobs of which each stands for so many of its kind."""
-        alone = together = 0.0
-        for planned, count in jobs:
-            if planned.job.kind == "base":
-                alone += count * self.expect(planned)
-            else:
-                together += count * self.expect(planned)
-        return alone + together / workers
+    def total_of(self, jobs: Iterable[tuple[Planned, int, float]], workers: int) -> float:
+        """Return the same for jobs of which each stands for so many, with seconds behind them.
+
+        However many workers there are, a trial waits for its attack, and that for a base model.
+        """
+        whole, longest = dict.fromkeys(_STAGES, 0.0), dict.fromkeys(_STAGES, 0.0)
+        for planned, count, behind in jobs:
+            seconds, stage = max(self.expect(planned) - behind, 0.0), planned.job.kind
+            whole[stage] += count * seconds
+            longest[stage] = max(longest[stage], seconds)
+        alone = whole.pop("base")
+        return max(alone + sum(whole.values()) / workers, sum(longest.values()))
 
 
 def kind_of(planned: Planned) -> str:
     """Return what jobs have in common that take about as long."""
-    return f"{planned.job.kind} {planned.facts.get('variant_id', '')}"
+    facts = planned.facts  # a control without a backdoor takes no time to make, an attack much
+    return f"{planned.job.kind} {facts.get('variant_id') or facts.get('attack', '')}"
 
 
 def left_out(plan: Plan, clock: Clock, jobs: Iterable[Planned]) -> str:
@@ -77,7 +89,7 @@ def left_out(plan: Plan, clock: Clock, jobs: Iterable[Planned]) -> str:
     """
     if all(kind_of(planned) in clock.seen for planned in jobs):
         return ""
-    unknown = list(_unknown(plan))
+    unknown = list(dict.fromkeys(_unknown(plan)))
     if not unknown and plan.machine.device == "cpu":
         return ""
     besides = f", without your {' and '.join(unknown)}" if unknown else ""
@@ -85,15 +97,21 @@ def left_out(plan: Plan, clock: Clock, jobs: Iterable[Planned]) -> str:
 
 
 def _unknown(plan: Plan) -> Iterator[str]:
-    """Yield the options of a command that change how long a job takes."""
-    config = plan.config
-    if any(key not in _COUNTED for key in config.request.sets):
+    """Yield what of a command changes how long a job takes.
+
+    Somebody's own preset has the figures of the shipped one that it extends.
+    """
+    config, request = plan.config, plan.config.request
+    shipped = load_preset(config.preset.shipped)
+    if any(key not in _COUNTED for key in request.sets):
         yield "--set"
-    if config.model.spec.name != config.preset.model:
-        yield "--model"
-    if config.dataset.spec.name != config.preset.dataset:
-        yield "--dataset"
-    if config.request.attack_files:
+    if any(key not in _COUNTED for key in config.preset.own):
+        yield _FILE
+    if config.model.spec.name != shipped.model:
+        yield "--model" if request.model is not None else _FILE
+    if config.dataset.spec.name != shipped.dataset:
+        yield "--dataset" if request.dataset is not None else _FILE
+    if request.attack_files:
         yield "--attack-file"
 
 

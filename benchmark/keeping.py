@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -76,25 +77,25 @@ class Keeper:
         )
         self.models[job.id] = record
         before = self.store.model(job.id)
-        if before is None or before.status == "failed":
-            self.store.put_model(record)
-        elif record.status == "done":
+        if record.status == "done":
             stale = self._stale(before, record)
             # At once: whenever the run is stopped, no finished trial faced another model than is
             # stored. Those that it still comes to are stored anew.
             self.store.put_all(chain([record], self._voided(stale)))
+        elif before is None or before.status == "failed":
+            self.store.put_model(record)
         else:  # what it was is still true of the trials that faced it
             return False
         return True
 
-    def _stale(self, before: ModelRecord, now: ModelRecord) -> list[str]:
+    def _stale(self, before: ModelRecord | None, now: ModelRecord) -> list[str]:
         """Return the finished jobs that started from other weights than the model has now.
 
         A model is made anew where its file is gone; on another machine the rounding differs, and
         so do the weights. Under one identity there would be trials on both: raises `UserError` if
         some of these jobs are not done again in this run.
         """
-        if before.artifact == now.artifact:
+        if not self._is_other(before, now):
             return []
         built = self.store.built_on(now.id)
         stale = [one for one in built if one not in self.doing]
@@ -108,6 +109,24 @@ class Keeper:
                 "use another --out, or --rerun always with all of their defenses",
             )
         return built
+
+    def _is_other(self, before: ModelRecord | None, now: ModelRecord) -> bool:
+        """Say whether stored results started from other weights than the model has now.
+
+        Where the model's record is lost, as it may be after `bench repair`, their own say on it
+        must do: other weights hardly ever have the same accuracies.
+        """
+        if before is not None and before.status == "done":
+            return before.artifact != now.artifact
+        if now.id not in self._lost_models:
+            return False
+        trials = self.store.trials(set(self.store.built_on(now.id)))
+        return any(_tells_of_another(trial, now) for trial in trials)
+
+    @cached_property
+    def _lost_models(self) -> set[str]:
+        # Once: what this run stores itself has its models.
+        return self.store.lost_models()
 
     def _voided(self, identities: Iterable[str]) -> Iterator[ModelRecord | TrialRecord]:
         """Yield the records of finished jobs as those of failed ones, without what they found."""
@@ -162,6 +181,17 @@ class Keeper:
         victim = self.models.get(trial.needs)
         base = self.models.get(victim.payload.get("base", "")) if victim else None
         return base.clean_accuracy if base else None
+
+
+def _tells_of_another(trial: TrialRecord, model: ModelRecord) -> bool:
+    """Say whether a trial that started from a model noted other accuracies of it."""
+    noted = [(trial.base_clean_accuracy, model.clean_accuracy)]
+    if model.kind == "victim":
+        noted = [
+            (trial.asr_before, model.asr),
+            (trial.clean_accuracy_before, model.clean_accuracy),
+        ]
+    return any(then is not None and then != now for then, now in noted)
 
 
 def _now() -> str:

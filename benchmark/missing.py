@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Literal
 
 from benchmark.jobs import Component, TrialJob
@@ -48,9 +46,17 @@ def missing_jobs(plan: Plan, store: Store, rerun: Rerun) -> set[str]:
     for planned in reversed(plan.jobs):  # trials stand behind their victim, victims behind bases
         if planned.job.id in needed and planned.needs and planned.needs not in needed:
             model = store.model(planned.needs)
+            if rerun != "always" and _is_skipped(planned, model):
+                continue
             if rerun == "always" or not _usable(model, artifacts, rerun):
                 needed.add(planned.needs)
     return needed
+
+
+def _is_skipped(planned: Planned, model: ModelRecord | None) -> bool:
+    """Say whether a job will not run, whatever has become of its model's file."""
+    found = obstacle(planned, model)
+    return found is not None and found[0] == "skipped"
 
 
 def _wanted(status: str | None, rerun: Rerun) -> bool:
@@ -98,24 +104,26 @@ def _usable(model: ModelRecord | None, artifacts: ArtifactStore, rerun: Rerun) -
 
 
 def lost_models(plan: Plan, store: Store, needed: Collection[str]) -> int:
-    """Return how many models are made again, their file being gone, under results that stay."""
-    artifacts, lost = ArtifactStore(store.out), 0
+    """Return how many models are made again, file or record being gone, under results that stay."""
+    artifacts, without_record, lost = ArtifactStore(store.out), store.lost_models(), 0
     for planned in plan.jobs:
         if planned.job.id in needed and not isinstance(planned.job, TrialJob):
             model = store.model(planned.job.id)
-            if model and model.status == "done" and not artifacts.verify(model.artifact):
-                lost += any(one not in needed for one in store.built_on(model.id))
+            if model is not None and model.status == "done":
+                is_gone = not artifacts.verify(model.artifact)
+            else:
+                is_gone = planned.job.id in without_record
+            if is_gone:
+                lost += any(one not in needed for one in store.built_on(planned.job.id))
     return lost
 
 
-def will_skip(plan: Plan, store: Store, needed: Iterable[str]) -> Counter[str]:
-    """Return the reasons for which trials are already known not to run, with their numbers."""
-    reasons: Counter[str] = Counter()
-    wanted = set(needed)
+def will_skip(plan: Plan, store: Store, needed: Collection[str]) -> dict[str, str]:
+    """Return the trials that are already known not to run, each with the reason."""
+    reasons = {}
     for planned in plan.trials:
-        if planned.job.id in wanted and planned.needs not in wanted:
-            with contextlib.suppress(KeyError):
-                found = obstacle(planned, store.model(planned.needs))
-                if found:
-                    reasons[found[1]] += 1
+        if planned.job.id in needed and planned.needs not in needed:
+            found = obstacle(planned, store.model(planned.needs))
+            if found:
+                reasons[planned.job.id] = found[1]
     return reasons

@@ -40,8 +40,10 @@ def prepare_apart(
         before_decoding()
         _in_child(chosen.component(), data_dir, cache_dir)
 
-    with blamed(chosen.found.origin):
-        return prepare(chosen.spec, chosen.options, data_dir, cache_dir, decode)
+    origin = chosen.found.origin
+    with blamed(origin):
+        given = (chosen.spec, chosen.options, data_dir, cache_dir)
+        return prepare(*given, decode, code=origin.digest)
 
 
 def _in_child(dataset: Component, data_dir: Path | None, cache_dir: Path) -> None:
@@ -85,7 +87,7 @@ def _be_child(
             spec = cast("DatasetSpec", load_spec(origin, "dataset", dataset.name))
             options = spec.options.model_validate(dataset.options)
             seen = spec.under(options, data_dir)
-            prepare(seen, options, data_dir, cache_dir)
+            prepare(seen, options, data_dir, cache_dir, code=origin.digest)
         status = 0
     except UserError as error:
         say.send_bytes(str(error).encode(errors="backslashreplace"))

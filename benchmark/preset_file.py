@@ -39,6 +39,10 @@ def read_preset(path: Path) -> Preset:
         raise UserError(fault, f"known: {', '.join(preset_names())}")
     base = load_preset(told.extends)
     settings = dict(_flat(told.settings))
+    for key in settings:
+        if "." not in key:
+            fault = f"{path}: settings: {key}: a setting is of the form namespace.option"
+            raise UserError(fault, "as after --set")
     changes = told.model_dump(exclude_none=True, exclude={"extends", "settings"})
     told_apart = {key: changes[key] for key in _OF_THE_STUDY if key in changes}
     named = [f"{key} = {_said(value)}" for key, value in {**told_apart, **settings}.items()]

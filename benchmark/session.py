@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from benchmark.config import Config, Request, resolve
 from benchmark.data_cache import cache_dir
-from benchmark.display import BarDisplay, PlainDisplay
+from benchmark.display import BarDisplay, PlainDisplay, outlast_readers
 from benchmark.errors import UserError
 from benchmark.estimate import Clock, in_words, left_out
 from benchmark.events import RunEvent
@@ -80,7 +81,9 @@ def start(request: Request, options: Options) -> int:
         status = run_missing(plan, store, options, messages, observers)
         frame = store.trials_frame()
     planned = {trial.job.id for trial in plan.trials}
-    print_leaderboard(Console(), frame[frame["trial"].isin(planned)])
+    board = Console()
+    outlast_readers(board, BrokenPipeError)
+    print_leaderboard(board, frame[frame["trial"].isin(planned)])
     _last_words(config, options, messages)
     return status
 
@@ -148,10 +151,12 @@ def run_missing(
 
     Whenever it is interrupted, it says how many trials of this run are kept.
     """
+    outlast_readers(messages)
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     with stops_as_interrupts():
         try:
-            return _run_missing(plan, store, options, messages, observers, run_id)
+            with store.patient(partial(_say, messages)):
+                return _run_missing(plan, store, options, messages, observers, run_id)
         except KeyboardInterrupt:
             pass  # out of here its frames are gone, and with them a transaction they had begun
         with undisturbed():
@@ -280,23 +285,22 @@ def describe(plan: Plan, options: Options) -> None:
     if (options.out / "results.sqlite").exists():
         store = Store.open(options.out, write=False)
     needed = {planned.job.id for planned in plan.jobs}
-    skips: Mapping[str, int] = {}
+    skips: Mapping[str, str] = {}
     if store:
         needed = missing_jobs(plan, store, options.rerun)
         _tell_of_metrics(plan, store, options.rerun, partial(_say, console))
         skips = will_skip(plan, store, needed)
-    jobs = [planned for planned in plan.jobs if planned.job.id in needed]
-    missing = [planned for planned in plan.trials if planned.job.id in needed]
+    jobs = [one for one in plan.jobs if one.job.id in needed and one.job.id not in skips]
+    there = sum(planned.job.id not in needed for planned in plan.trials)
     clock = Clock.of_store(plan.config.preset.estimate, store, plan.jobs)
-    _say(console, f"{len(plan.trials)} trials, {len(plan.trials) - len(missing)} there already")
-    for reason, number in skips.items():
+    _say(console, f"{len(plan.trials)} trials, {there} there already")
+    for reason, number in Counter(skips.values()).items():
         _say(console, f"{number} will be skipped: {reason}")
-    bases = sum(planned.job.kind == "base" for planned in jobs)
-    victims = sum(planned.job.kind == "victim" for planned in jobs)
+    count = Counter(planned.job.kind for planned in jobs)
     _say(
         console,
-        f"to do: {bases} base models, {victims} attacks, {len(missing) - sum(skips.values())} "
-        f"trials, {plan.machine.workers} at a time on {plan.machine.device}",
+        f"to do: {count['base']} base models, {count['victim']} attacks, {count['trial']} trials, "
+        f"{plan.machine.workers} at a time on {plan.machine.device}",
     )
     time = in_words(clock.total(jobs, plan.machine.workers))
     _say(console, f"estimated time: {time}{left_out(plan, clock, jobs)}")

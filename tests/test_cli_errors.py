@@ -124,6 +124,7 @@ def test_a_wrong_request_is_one_line_and_status_2(refused, arguments, line, dry)
     "arguments",
     [
         *(["--seeds", "0"], ["--seeds", "two"], ["--workers", "0"], ["--timeout", "0"]),
+        *(["--timeout", "31536001"], ["--timeout", "1e10"]),
         *(["--device", "tpu"], ["--rerun", "sometimes"], ["--nonsense"], ["--defense"], ["extra"]),
     ],
 )

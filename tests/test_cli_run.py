@@ -295,6 +295,7 @@ def test_an_attack_that_did_not_take_is_named_and_not_defended(tiny_run, tmp_pat
     assert planned.returncode == 0
     assert re.search(r"^3 will be skipped: the attack did not take: ASR 0\.", planned.stdout, re.M)
     assert "to do: 0 base models, 0 attacks, 0 trials" in planned.stdout
+    assert planned.stdout.endswith("estimated time: 0 s\n")
 
     # The threshold of the latest run is that of all trials of its leaderboard, old and new.
     done = command(*arguments, "--set", "run.min_asr=0")

@@ -15,10 +15,13 @@ from safetensors.torch import save_file
 
 from benchmark.builtin.datasets import DATASETS
 from benchmark.builtin.datasets.digits import Digits, DigitsOptions
+from benchmark.config import Request, resolve
 from benchmark.contracts import ImageSet, LoadedDataset
 from benchmark.data import load_split, prepare, split_test
 from benchmark.data_summary import channel_statistics, fingerprint
 from benchmark.errors import UserError
+from benchmark.plugins import load_plugins
+from benchmark.preparing import prepare_apart
 from benchmark.specs import DatasetSpec, Options
 from benchmark.types import DatasetInfo
 
@@ -79,6 +82,58 @@ def test_options_and_version_have_folders_of_their_own(tmp_path):
     newer = prepare(dataclasses.replace(DIGITS, version="2"), SMALL, None, tmp_path)
     assert len({one.folder, other.folder, newer.folder}) == 3
     assert one.fingerprint == newer.fingerprint != other.fingerprint
+
+
+GREY = """
+from benchmark.api import DatasetInfo, DatasetSpec, ImageSet, LoadedDataset, hookimpl
+
+
+class Grey:
+    def __init__(self, options):
+        pass
+
+    def fingerprint_inputs(self, data_dir, cache_dir):
+        return "made here"
+
+    def load(self, data_dir, cache_dir):
+        import torch
+
+        images = torch.full((4, 3, 8, 8), 10, dtype=torch.uint8)
+        split = ImageSet(images, torch.arange(4) % 2)
+        return LoadedDataset(split, split, ("a", "b"))
+
+
+@hookimpl
+def bench_datasets():
+    return [DatasetSpec("grey", "1", "one level", DatasetInfo(2, (8, 8)), Grey)]
+"""
+
+
+def test_an_edited_plugin_file_and_another_one_have_images_of_their_own(tmp_path):
+    decoded: list[str] = []
+
+    def level(name: str, source: str) -> int:
+        file = tmp_path / name
+        file.write_text(source, encoding="utf-8")
+        request = Request(dataset="grey", defenses=("fine_tuning",))
+        chosen = resolve(request, load_plugins([file])).dataset
+        prepared = prepare_apart(chosen, None, tmp_path / "cache", lambda: decoded.append(name))
+        return int(load_split(prepared, "test").images[0, 0, 0, 0])
+
+    brighter = GREY.replace("8), 10,", "8), 200,")
+    assert level("grey.py", GREY) == 10
+    assert level("grey.py", brighter) == 200
+    assert level("other.py", GREY.replace("8), 10,", "8), 77,")) == 77
+    # Code that was seen before, wherever it lies now, is not run again.
+    assert level("moved.py", brighter) == 200
+    assert decoded == ["grey.py", "grey.py", "other.py"]
+
+
+def test_a_shipped_data_set_lies_under_no_digest_of_code(tmp_path):
+    request = Request(dataset="digits", defenses=("fine_tuning",))
+    chosen = resolve(request, load_plugins()).dataset
+    there = prepare(chosen.spec, chosen.options, None, tmp_path)
+    assert prepare_apart(chosen, None, tmp_path, lambda: pytest.fail("decoded again")) == there
 
 
 def test_changing_the_tensors_leaves_the_cache_alone(tmp_path):

@@ -101,6 +101,12 @@ def test_half_the_speed_or_half_the_workers_take_longer() -> None:
     assert forecasts(workers=4, cores=4)["cifar10-cpu"].seconds < 0.55 * reference
 
 
+def test_on_any_number_of_cores_a_trial_waits_for_its_attack() -> None:
+    figures = load_preset("quick").estimate
+    found = forecasts(workers=512, cores=2)["quick"]
+    assert found.seconds == pytest.approx(figures.base + figures.victim + figures.trial)
+
+
 def test_a_preset_that_cannot_be_resolved_is_a_problem_and_the_others_go_on() -> None:
     plugins = load_plugins()
     tables = {**plugins.tables, "attack": {"rgb3x3": plugins.attacks["rgb3x3"]}}

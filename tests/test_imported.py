@@ -60,8 +60,9 @@ def words(command, tmp_path: Path):
     def call(*arguments: object) -> list[object]:
         found = command.tiny(tmp_path / "out", *arguments)
         pairs = itertools.pairwise(found)
-        attack = {at for at, (_, word) in enumerate(pairs) if str(word).startswith("attack.")}
-        return [word for at, word in enumerate(found) if not {at, at - 1} & attack]
+        unread = ("attack.", "base.")
+        sets = {at for at, (_, word) in enumerate(pairs) if str(word).startswith(unread)}
+        return [word for at, word in enumerate(found) if not {at, at - 1} & sets]
 
     return call
 
@@ -267,12 +268,15 @@ def test_what_is_wrong_with_a_file_is_one_line(
 @pytest.mark.parametrize(
     ("setting", "more", "line"),
     [
-        ("target=2", [], "--set attack.target: the attack file says that (target = …)"),
-        ("triggers=0", [], "--set attack.triggers: models of --attack-file are not attacked here"),
-        ("nonsense=1", [], "--set attack.nonsense: models of --attack-file are not attacked"),
-        ("target=2", ["--clean-models"], ""),
-        ("target=2", ["--attack", "bw3x3"], ""),
-        ("nonsense=1", ["--attack", "bw3x3"], "unknown option 'attack.nonsense'"),
+        ("attack.target=2", [], "--set attack.target: the attack file says that (target = …)"),
+        ("attack.triggers=0", [], "--set attack.triggers: models of --attack-file are not"),
+        ("attack.nonsense=1", [], "--set attack.nonsense: models of --attack-file are not"),
+        ("base.epochs=9", [], "--set base.epochs: no base model is trained for models of"),
+        ("attack.target=2", ["--clean-models"], ""),
+        ("base.epochs=9", ["--clean-models"], ""),
+        ("attack.target=2", ["--attack", "bw3x3"], ""),
+        ("base.epochs=9", ["--attack", "bw3x3"], ""),
+        ("attack.nonsense=1", ["--attack", "bw3x3"], "unknown option 'attack.nonsense'"),
     ],
 )
 def test_a_setting_that_no_attack_reads_is_one_line(
@@ -280,7 +284,7 @@ def test_a_setting_that_no_attack_reads_is_one_line(
 ) -> None:
     torch.save(network, tmp_path / "victim.pt")
     words = ["--plugin", TINY_CASE, "--dataset", "tiny", "--model", "one-conv", "--device", "cpu"]
-    asked = ["--attack-file", described(tmp_path, "victim.pt"), "--set", f"attack.{setting}"]
+    asked = ["--attack-file", described(tmp_path, "victim.pt"), "--set", setting]
     status, said = bench("run", *words, *asked, *more, "--out", tmp_path / "out", "--dry-run")
     assert (status, line in said) == (2 if line else 0, True), said
     assert not line or said.count("\n") == 1

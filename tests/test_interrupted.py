@@ -16,11 +16,9 @@ from benchmark.store.transaction import transaction
 CUT = """
 import os
 import signal
-import sqlite3
-from functools import partial
 
 from benchmark.api import hookimpl
-from benchmark.store import Store, work_folder
+from benchmark.store import Store, patience, schema, work_folder
 
 WHERE, OVER = os.environ.get("WHERE", ""), []
 
@@ -30,7 +28,7 @@ def at(moment):
         os.kill(os.getpid(), getattr(signal, os.environ["SIGN"]))
 
 
-class Connection(sqlite3.Connection):
+class Connection(patience.Connection):
     stores_trial = False
 
     def execute(self, statement, *values):
@@ -54,7 +52,7 @@ def before(owner, name, moment, when=OVER):
 
 
 if WHERE:
-    sqlite3.connect = partial(sqlite3.connect, factory=Connection)
+    schema.Connection = Connection
     before(Store, "agree_on_min_asr", "start", [True])
     before(Store, "statuses", "count")
     before(Store, "trials", "answer")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmark import api
 from benchmark.cli import main
 from benchmark.kit import check
+from benchmark.kit.new import new_file
 
 KINDS = ("defense", "attack", "metric", "dataset", "model")
 FUTURE = "from __future__ import annotations\n"
@@ -71,6 +74,24 @@ def test_a_package_has_all_that_it_needs_and_is_well_formed(bench, tmp_path: Pat
     assert checked.returncode == 0, checked.stdout
     form = [*ruff, "format", "--check", "--isolated", "--line-length=100", "deep"]
     assert subprocess.run(form, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("trigger", "image_set", "knowledge", "attack-spec", "metric_spec", "outcome", "options"),
+        *("fine_tune", "preset", "path", "field", "run_context", "none", "true", "fast_look2"),
+    ],
+)
+def test_no_class_of_a_new_plugin_is_called_as_what_it_uses(tmp_path: Path, name: str) -> None:
+    for kind in KINDS:
+        path, _ = new_file(kind, name, tmp_path / kind)
+        tree = ast.parse(path.read_text("utf-8"))
+        imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        used = {alias.name for node in imports for alias in node.names}
+        own = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+        assert len(own) == 2
+        assert not own & (used | set(api.__all__)), path
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,20 @@ def test_a_victim_of_a_contradicted_base_model_is_left_out_with_its_trials(tmp_p
     assert stored(tmp_path / "all") == stored(b)
 
 
+@pytest.mark.parametrize("prefer", [False, True])
+def test_what_files_are_called_is_no_conflict(tmp_path, prefer):
+    """The stem of an attack file, the name of a data set of somebody's own: in no identity."""
+    a = make(tmp_path / "a", trial("t1"))
+    named = {"trigger": "other", "dataset": "photos", "group": "h"}
+    b = make(tmp_path / "b", trial("t1", **named), trial("t2", **named))
+    with Store.open(b, write=True) as store:
+        for model in store.models():
+            store.put_model(replace(model, dataset="photos", trigger="other"))
+    done = merge([a, b], tmp_path / "all", prefer=a if prefer else None)
+    assert (done.conflicts, done.left_out) == ([], 0)
+    assert stored(tmp_path / "all") == stored(b) | stored(a)
+
+
 def test_what_the_merged_folder_holds_is_never_replaced_by_other_numbers(tmp_path):
     a, b = make(tmp_path / "a", trial("t1")), tmp_path / "b"
     make(b, trial("t1", metrics={"asr": 0.25}))

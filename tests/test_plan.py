@@ -1,17 +1,20 @@
 """Plans: identities change with what decides numbers and with nothing else."""
 
+import io
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from benchmark.config import Request, resolve
 from benchmark.data import PreparedDataset
+from benchmark.display import PlainDisplay
 from benchmark.errors import UserError
 from benchmark.estimate import Clock, in_words, left_out
 from benchmark.identity import canonical, derive_seed, identity
-from benchmark.jobs import BaseJob, TrialJob, VictimJob, parse_job
+from benchmark.jobs import BaseJob, Report, TrialJob, VictimJob, parse_job
 from benchmark.plan import Machine, Plan, Planned, make_plan
 from benchmark.plugins import load_plugins
 from benchmark.preset import Estimate
@@ -287,10 +290,12 @@ def test_of_a_brought_model_what_decides_no_identity_decides_no_seed(tmp_path):
         path.write_text(BROUGHT, "utf-8")
         (tmp_path / "victim.pt").write_bytes(b"weights")
         made = plan(*sets, fixed=(), attack_files=(path,), **request)
-        return [(one.job.id, one.job.seed) for one in made.jobs if isinstance(one.job, VictimJob)]
+        victims = [one.job for one in made.jobs if isinstance(one.job, VictimJob)]
+        return [(job.id, job.seed) for job in victims if job.instance.model]
 
-    [first] = brought("base.epochs=3")
-    assert brought("base.epochs=8") == brought(name="another name") == [first]
+    beside = {"attacks": ("bw3x3",)}  # for which a base model is trained
+    [first] = brought("base.epochs=3", **beside)
+    assert brought("base.epochs=8", **beside) == brought(name="another name") == [first]
     (same, _), (_, another) = brought(seeds=2), brought("split.defense_fraction=0.5")[0]
     assert same == first
     assert another != first[1]
@@ -336,6 +341,23 @@ def test_a_leaderboard_compares_trials_of_one_setting_only():
     assert len({one.facts["variant_id"] for one in plan("shake.scale=1").trials} - variants) == 1
 
 
+def test_the_recipe_of_a_base_model_parts_no_leaderboard_of_brought_models(tmp_path):
+    """No base model is trained for them."""
+    path = tmp_path / "victim.toml"
+    path.write_text(BROUGHT, "utf-8")
+    (tmp_path / "victim.pt").write_bytes(b"weights")
+
+    def groups(*sets: str, **request) -> dict[str, str]:
+        made = plan(*sets, fixed=(), attack_files=(path,), **request)
+        return {one.facts["attack"]: one.facts["group"] for one in made.trials}
+
+    assert groups("split.defense_fraction=0.5") != groups()
+    # Of what is made here it stays a part, in the same run too.
+    mixed, other = (groups(f"base.epochs={n}", attacks=("bw3x3",)) for n in (8, 9))
+    assert mixed["imported"] == other["imported"] == groups()["imported"]
+    assert mixed["bw3x3"] != other["bw3x3"]
+
+
 @pytest.mark.parametrize(("fraction", "fine"), [(0.003, False), (0.004, True), (0.998, False)])
 def test_a_split_leaves_something_to_both_parts(fraction, fine):
     if fine:
@@ -360,10 +382,63 @@ def test_the_time_is_estimated_from_the_preset_and_then_from_what_was_seen():
     assert clock.total(jobs, workers=1) == 100 + 2 * 30 + 6 * 10 + 2 * 60
 
 
-def test_an_estimate_says_what_the_presets_figures_do_not_know():
+def test_no_number_of_workers_is_faster_than_a_base_model_its_attack_and_a_trial():
+    jobs, clock = plan().jobs, Clock(ESTIMATE)
+    assert clock.total(jobs, workers=64) == 100 + 30 + 10
+    shake = next(one for one in jobs if one.facts.get("defense") == "shake")
+    clock.note(shake, 500)
+    assert clock.total(jobs, workers=64) == 100 + 30 + 500
+    # Of running jobs, what they have behind them is over for the longest too.
+    assert clock.total_of([(shake, 1, 0.0), (shake, 1, 490.0)], workers=64) == 500
+    assert clock.total_of([(shake, 1, 480.0), (shake, 1, 490.0)], workers=64) == 20
+    assert clock.total_of([(shake, 1, 510.0)], workers=64) == 0
+
+
+def test_models_that_nobody_attacks_say_nothing_of_how_long_an_attack_takes():
+    made, clock = plan(clean_models=True), Clock(ESTIMATE)
+    victims = {one.facts["attack"]: one for one in made.jobs if one.job.kind == "victim"}
+    clock.note(victims["clean"], 0.5)
+    assert (clock.expect(victims["clean"]), clock.expect(victims["bw3x3"])) == (0.5, 30)
+
+
+def test_a_run_tells_the_time_that_its_longest_job_still_takes():
+    shake = next(one for one in plan().trials if one.facts["defense"] == "shake")
+    screen = io.StringIO()
+    display = PlainDisplay(Console(file=screen), plan().trials, Clock(ESTIMATE), 64)
+    others = [one for one in plan().trials if one.job.id != shake.job.id]
+    for one in others:
+        display.skipped(one, "of no interest")
+    display.started(shake, Path("progress"))
+    display.lost(shake, "its node is gone", 1)
+    display.started(shake, Path("progress"))
+    display.finished(shake, Report(id=shake.job.id, status="failed", error="at last"))
+    said = screen.getvalue().splitlines()
+    total = len(others) + 1
+    assert said[-3].startswith(f"[{total - 1}/{total}, 10 s left] ")
+    assert said[-2].startswith(f"[{total - 1}/{total}, 10 s left] shake on ")
+    assert said[-1].startswith(f"[{total}/{total}] shake on ")
+
+
+def test_an_estimate_says_what_the_presets_figures_do_not_know(tmp_path):
     own = {"dataset": "digits", "model": "small-resnet", "files": (), "defenses": ("fine_tuning",)}
+    presets = {
+        "same": 'seeds = 2\n[settings]\n"attack.triggers" = [0]',
+        "longer": '[settings]\n"base.epochs" = 9',
+        "other": 'model = "one-conv"\ndataset = "tiny"',
+    }
+    files = {name: str(tmp_path / f"{name}.toml") for name in presets}
+    for name, text in presets.items():
+        Path(files[name]).write_text(text, "utf-8")
+    asked_by_file = {"dataset": None, "model": None, "preset": files["other"]}
     for made, says in (
         (plan(fixed=("attack.triggers=0",), **own), ""),
+        (plan(fixed=(), preset=files["same"], **own), ""),
+        (plan(fixed=(), preset=files["longer"], **own), "CPU cores, without your preset file)"),
+        (plan(fixed=(), **asked_by_file), "CPU cores, without your preset file)"),
+        (
+            plan(fixed=("base.epochs=9",), preset=files["longer"], **own),
+            "CPU cores, without your --set and preset file)",
+        ),
         (plan(fixed=(), machine=replace(MACHINE, device="cuda"), **own), "for two CPU cores)"),
         (plan(fixed=("base.epochs=9",), **own), "two CPU cores, without your --set)"),
         (plan(fixed=()), "two CPU cores, without your --model and --dataset)"),

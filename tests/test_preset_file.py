@@ -93,6 +93,7 @@ def test_the_command_line_counts_more(study: Path) -> None:
         ('[settings]\n"mesa.epoch" = 3', "mesa.epoch.*did you mean mesa.epochs"),
         ('[settings]\n"retrain.lrr" = 3', "retrain.lrr.*did you mean retrain.lr"),
         ('[settings]\n"mesa.epochs" = "many"', "mesa.epochs"),
+        ("[settings]\nmesa = 5", "wrong.toml: settings: mesa: .*of the form namespace.option"),
         ('dataset = "cifar11"', "unknown dataset 'cifar11' .*cifar10"),
     ],
 )
@@ -102,6 +103,52 @@ def test_what_is_wrong_with_a_file_is_one_line(tmp_path: Path, text: str, reason
     with pytest.raises(UserError, match=reason) as refused:
         resolved(path)
     assert "\n" not in str(refused.value).strip()
+
+
+@pytest.fixture
+def told(tmp_path: Path):
+    """Return a preset file of this text."""
+
+    def write(text: str) -> Path:
+        path = tmp_path / "told.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_what_the_extended_preset_sets_for_its_own_components_is_of_no_other(told) -> None:
+    """As on the command line: `quick` sets `dataset.test_images` and `attack.triggers`."""
+    named = resolved(told('dataset = "cifar10"\nmodel = "resnet18"\nattacks = ["rgb3x3"]'))
+    typed = resolve(
+        Request(dataset="cifar10", model="resnet18", attacks=("rgb3x3",)), load_plugins()
+    )
+    for one, other in (
+        (named.dataset, typed.dataset),
+        (named.model, typed.model),
+        (named.attacks[0], typed.attacks[0]),
+    ):
+        assert one.deciding == other.deciding
+        assert one.options == other.options
+    assert named.attacks[0].options.triggers is None
+    assert named.attacks[0].options.poison_ratio == 0.3
+
+
+def test_what_a_file_sets_is_of_the_components_that_it_names(told) -> None:
+    own = '[settings]\n"attack.triggers" = ["c1"]\n"model.width" = 32\n'
+    path = told('model = "resnet18"\nattacks = ["rgb3x3"]\n' + own)
+    config = resolved(path)
+    assert config.attacks[0].options.triggers == ("c1",)
+    assert config.model.options.width == 32
+    assert config.dataset.options.test_images == 1600  # as quick says of its own data set
+    other = resolved(path, attacks=("bw3x3",), model="small-resnet")
+    assert other.attacks[0].options.triggers == ("0", "170", "27")  # quick's again
+    assert other.model.options.width == 16
+
+
+def test_a_setting_for_what_a_file_names_has_to_be_known(told) -> None:
+    with pytest.raises(UserError, match=r"unknown option 'dataset\.test_images'"):
+        resolved(told('dataset = "cifar10"\n[settings]\n"dataset.test_images" = 800'))
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:

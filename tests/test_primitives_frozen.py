@@ -142,7 +142,7 @@ def test_the_model_itself_is_left_alone(build: type[nn.Module]) -> None:
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name])
     model.eval()(torch.rand(4, 3, 12, 12))
-    assert meter.forward_images == 4  # its hook is still there, and was not in the copy
+    assert meter.forward_images == 2 + 4  # its hook is still there, and was not in the copy
 
 
 @pytest.mark.usefixtures("as_in_a_run")
@@ -163,6 +163,26 @@ def test_the_meter_counts_images_forward_and_backward(build: type[nn.Module]) ->
     assert (meter.forward_images, meter.backward_images) == (5, 0)
     answers(copied, torch.rand(7, 3, 12, 12))
     assert (meter.forward_images, meter.backward_images) == (12, 7)
+
+
+@pytest.mark.usefixtures("as_in_a_run")
+@pytest.mark.parametrize("build", [small, Branches])
+@pytest.mark.parametrize("wrap", [lambda model: model, lambda model: nn.Sequential(model)])
+def test_without_a_meter_images_count_where_those_of_the_model_do(build, wrap) -> None:
+    meter, other = Meter(), Meter()
+    model = wrap(meter.attach(made(build)))
+    answers(frozen(model), torch.rand(7, 3, 12, 12))
+    assert (meter.forward_images, meter.backward_images) == (7, 7)
+    answers(frozen(copy.deepcopy(model), other), torch.rand(3, 3, 12, 12))
+    assert (meter.forward_images, other.forward_images) == (7, 3)
+    model.eval()(torch.rand(2, 3, 12, 12))
+    assert meter.forward_images == 9
+
+
+@pytest.mark.usefixtures("as_in_a_run")
+def test_a_wrapped_model_that_is_counted_is_traced_all_the_same() -> None:
+    model = nn.Sequential(Meter().attach(made(small)))
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in frozen(model).modules())
 
 
 def test_a_deep_copy_of_a_metered_model_counts_on_the_same_meter() -> None:

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -341,6 +342,29 @@ def test_a_job_whose_worker_is_killed_is_started_again(tiny_run, tmp_path):
     assert process.returncode == 0, said
     assert "1 trials done, 3 there already" in said
     assert command.nothing_left()
+    assert list(command.temporary.iterdir()) == []
+
+
+# Nobody reads what a run says
+
+
+@pytest.mark.parametrize("output", ["2>&1", "2>/dev/full"])
+def test_a_run_that_nobody_listens_to_goes_on_and_has_its_own_status(tiny_run, tmp_path, output):
+    """As `2>&1 | head -2`, or into a log on a disk that is full."""
+    out, shell = tiny_run.copy(tmp_path / "results"), ("sh", "-c", f'exec "$@" {output}', "sh")
+    command = replace(tiny_run.command, prefix=shell)
+    asked = ["--defense", "rattle", "--defense", "shake", "--workers", 1]
+    process = command.start(*command.tiny(out, *asked, attack__triggers="170,0"))
+    if output == "2>&1":
+        assert "rattle on bw3x3 170: ASR" in process.stdout.readline()
+        process.stdout.close()
+        process.wait(timeout=300)
+    else:
+        printed, _ = process.communicate(timeout=300)
+        assert "rattle" in printed
+    assert process.returncode == 0
+    assert len(kept_by(tiny_run, out)) == 2
+    assert tiny_run.command.nothing_left()
     assert list(command.temporary.iterdir()) == []
 
 

@@ -1,12 +1,16 @@
 """How options are made of defaults, plugins, presets and `--set`."""
 
 import math
+import re
+from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from benchmark.config import Config, Request, resolve
 from benchmark.errors import UserError
@@ -66,6 +70,85 @@ def test_a_layer_is_one_namespace():
 
 
 # make_options
+
+
+class Colour(Enum):
+    RED = 1
+
+
+class Various(Options):
+    choice: Literal[1, 2, "auto"] = 1
+    switch: Literal[True, "auto"] = "auto"
+    colour: Colour | None = None
+    limit: int | None = 5
+    word: str | None = "x"
+    maybe: tuple[int, ...] | None = None
+    names: tuple[str, ...] = ("x",)
+    several: frozenset[str] = frozenset()
+    ordered: Sequence[float] = (0.5,)
+    pairs: tuple[tuple[int, int], ...] = ()
+    table: dict[str, int] = Field(default_factory=dict)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("choice", "2", 2),
+        ("choice", "auto", "auto"),
+        ("switch", "true", True),
+        ("colour", "1", Colour.RED),
+        ("limit", "none", None),
+        ("limit", "7", 7),
+        ("word", "none", "none"),
+        ("maybe", "1,2", (1, 2)),
+        ("maybe", "None", None),
+        ("maybe", "", ()),
+        ("names", "", ()),
+        ("names", "a,", ("a",)),
+        ("names", " a , ,b", ("a", "b")),
+        ("names", "none", ("none",)),
+        ("several", "a,b", frozenset("ab")),
+        ("several", "", frozenset()),
+        ("ordered", "0.25,1", [0.25, 1.0]),
+        ("pairs", "[[1, 2], [3, 4]]", ((1, 2), (3, 4))),
+        ("table", '{"a": 1}', {"a": 1}),
+    ],
+)
+def test_a_text_is_read_as_what_the_option_takes(key, text, value):
+    assert getattr(make_options(Various, "n", [{key: text}]), key) == value
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "said"),
+    [
+        ("choice", "3", "n.choice = '3': input should be 1, 2 or 'auto'"),
+        ("limit", "", "n.limit = '': input should be a valid integer"),
+        ("maybe", "1,x", "'x': input should be a valid integer"),
+        ("table", "{", "n.table = '{': input should be a valid dictionary"),
+    ],
+)
+def test_a_text_that_nothing_takes_is_refused_as_it_was_given(key, text, said):
+    with pytest.raises(UserError, match=re.escape(said)):
+        make_options(Various, "n", [{key: text}])
+
+
+def test_no_folder_is_opened_to_plugins_by_an_empty_text():
+    assert make_options(RunOptions, "run", [{"readable": ""}]).readable == ()
+    with pytest.raises(UserError, match=r"run\.readable = .*: a path is empty"):
+        make_options(RunOptions, "run", [{"readable": ["/", ""]}])
+
+
+def test_a_refusal_without_words_is_one_line_too():
+    class Silent(Options):
+        many: int = 1
+
+        @field_validator("many")
+        @classmethod
+        def _never(cls, many: int) -> int:
+            raise ValueError("")
+
+    with pytest.raises(UserError, match=r"n\.many = 2: it is refused"):
+        make_options(Silent, "n", [{"many": 2}])
 
 
 def test_later_layers_win_and_leave_the_others_alone():
@@ -242,6 +325,21 @@ def test_auto_precision_is_settled_by_the_processor_before_anything_is_hashed() 
 def test_precision_refuses_what_is_none() -> None:
     with pytest.raises(UserError, match="precision"):
         make_options(BaseRecipe, "base", [{"precision": "float16"}])
+
+
+class Slower(Inner):
+    epochs: int = Field(40, ge=1)
+
+
+class Derived(Options):
+    inner: Inner = Slower(rates=(0.5,))
+
+
+def test_a_group_keeps_the_defaults_of_the_class_that_its_default_is_of():
+    assert make_options(Derived, "n", []).inner == Inner(epochs=40, rates=(0.5,))
+    made = make_options(Derived, "n", [{"inner.rates": "0.25"}]).inner
+    assert made == Inner(epochs=40, rates=(0.25,))
+    assert make_options(Derived, "n", [{"inner.epochs": 10}]).inner.epochs == 10
 
 
 class Tuned(Options):

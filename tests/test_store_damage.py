@@ -1,6 +1,7 @@
 """Random damage to every file of a results folder: named or harmless, and repaired."""
 
 import contextlib
+import os
 import random
 import shutil
 import sqlite3
@@ -336,6 +337,25 @@ def test_a_whole_folder_is_left_as_it_is(whole, quick_disk, python):
     assert (out / "results.sqlite").read_bytes() == (whole / "results.sqlite").read_bytes()
     assert artifacts(out) == artifacts(whole)
     assert {path.name for path in out.iterdir()} == {path.name for path in whole.iterdir()}
+
+
+@pytest.mark.parametrize("fault", ["no permission", "is a directory"])
+def test_repair_removes_nothing_where_an_artifact_cannot_be_read(whole, quick_disk, fault):
+    """Of what it cannot read it does not know that it is damaged."""
+    out = copy(whole, quick_disk / fault)
+    damaged, sound, *_ = sorted(out.glob("artifacts/*/*.safetensors"))
+    damaged.write_bytes(b"others")
+    if fault == "no permission":
+        if os.geteuid() == 0:
+            pytest.skip("root may read everything")
+        sound.chmod(0)
+    else:
+        sound.unlink()
+        sound.mkdir()
+    with pytest.raises(UserError, match=f"cannot use {sound}: .*check its permissions"):
+        repair(out)
+    assert damaged.read_bytes() == b"others"
+    assert sound.exists()
 
 
 def test_repair_waits_for_no_run_and_touches_nothing_that_is_not_ours(whole, quick_disk):

@@ -199,6 +199,22 @@ def test_no_results_yet(tmp_path):
         assert store.trials_frame().empty
 
 
+def test_a_folder_whose_results_file_is_gone_starts_anew(tmp_path):
+    """As the refusal of a file in which nothing is whole says: move it away."""
+    with Store.open(tmp_path, write=True, create=True) as store:
+        name = store.artifacts.add(b"weights")
+        store.put_trial(trial("a"))
+    file = tmp_path / "results.sqlite"
+    file.unlink()
+    with Store.open(tmp_path, write=True, create=True) as store:
+        assert store.trials_frame().empty
+        assert store.artifacts.verify(name)
+    # A file that lost all that it held is still a damaged one.
+    os.truncate(file, 0)
+    with pytest.raises(UserError, match="it is empty, and there are artifacts"):
+        Store.open(tmp_path, write=True, create=True)
+
+
 def test_an_out_that_cannot_be(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file is a file, not a folder of results"):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from benchmark.session import Options
 
 DAY = 24 * 3600.0
+YEAR = 365 * DAY
+"""The most that a limit may be; a timer overflows after 292 years."""
 RESULTS = Path("bench-results")
 
 
@@ -43,9 +45,14 @@ class Again(StrEnum):
 
 
 def finite(seconds: float) -> float:
-    """Refuse what `min` lets through: `nan` is not below it, and `inf` is no limit."""
+    """Refuse what `min` lets through: `nan` is not below it, and `inf` is no limit.
+
+    Nor is what no timer can count to, which would be noticed when the first job is done.
+    """
     if not math.isfinite(seconds):
         raise typer.BadParameter(f"{seconds} is no number of seconds.")
+    if seconds > YEAR:
+        raise typer.BadParameter(f"{seconds:g} is more than a year, {YEAR:.0f} s.")
     return seconds
 
 

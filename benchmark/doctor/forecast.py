@@ -101,8 +101,9 @@ def _seconds(config: Config, victims: int, trials: int, slower: float, speed: Sp
     figures = config.preset.estimate
     cores = 1 if speed.device == "cuda" else min(speed.cores, _MOST_CORES)
     base = START_S + (figures.base - START_S) * slower * REFERENCE_CORES / cores
-    together = sum(
-        number * (START_S + (each - START_S) * slower)
-        for number, each in ((victims, figures.victim), (trials, figures.trial))
+    victim, trial = (
+        START_S + (each - START_S) * slower for each in (figures.victim, figures.trial)
     )
-    return base + together / speed.workers
+    together = victims * victim + trials * trial
+    # However many workers there are, a trial waits for its attack.
+    return base + max(together / speed.workers, victim + trial)

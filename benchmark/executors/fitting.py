@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.errors import UserError
-from benchmark.executors.cluster import Cluster, Share
+from benchmark.executors.cluster import Cluster, Room, Share
 from benchmark.executors.survey import Found, differences, look
 
 
@@ -18,7 +19,7 @@ class Fit:
     jobs: int
     """At once."""
     cores: int
-    """Of the node with the fewest."""
+    """Of the node with the fewest, of those that have room for a job."""
     memory_mib: int
     """Of all jobs at once, each with the share that it has on the node with the least."""
 
@@ -36,14 +37,22 @@ def fit(cluster: Cluster, wanted: str, threads: int, gpus_per_trial: float | Non
     if gpus_per_trial is not None and device == "cpu":
         raise UserError("--gpus-per-trial: jobs run on the CPU here", "leave it out")
     share = Share(threads, (gpus_per_trial or 1.0) if device == "cuda" else 0.0)
-    jobs = {room.id: room.jobs(share) for room in rooms}
-    if not any(jobs.values()):
+    if not any(room.jobs(share) for room in rooms):
         what = f"{threads} CPUs" + (f" and {share.gpus:g} GPU" if share.gpus else "")
         raise UserError(f"no node of the cluster has {what} for a job", "see: ray status")
-    nodes = _alike(cluster)
-    parts = [nodes[name].memory_mib // count for name, count in jobs.items() if count]
+    return fitted(device, share, rooms, _alike(cluster))
+
+
+def fitted(device: str, share: Share, rooms: Sequence[Room], nodes: Mapping[str, Found]) -> Fit:
+    """Return how jobs fit into nodes, one of which has room for a job at least.
+
+    What the others have counts for nothing: a head that only drives is often the smallest machine.
+    """
+    jobs = {room.id: room.jobs(share) for room in rooms}
+    taken = [(nodes[name], count) for name, count in jobs.items() if count]
     total = sum(jobs.values())
-    return Fit(device, share, total, min(one.cores for one in nodes.values()), min(parts) * total)
+    part = min(node.memory_mib // count for node, count in taken)
+    return Fit(device, share, total, min(node.cores for node, _ in taken), part * total)
 
 
 def _alike(cluster: Cluster) -> dict[str, Found]:

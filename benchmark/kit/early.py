@@ -17,7 +17,7 @@ from benchmark.errors import UserError
 from benchmark.kit.findings import Book, Rule
 from benchmark.kit.places import current_line, definition, line_of_error
 from benchmark.preset import preset_names
-from benchmark.settings import make_options
+from benchmark.settings import alternatives, is_group, make_options
 from benchmark.specs import DefenseSpec, Spec
 
 _UNKNOWN = "an_option_that_nobody_has"
@@ -81,6 +81,11 @@ def judge_options(spec: Spec, book: Book) -> None:
                 f"{name} is taken in silence, so a misspelt --set would change nothing",
                 "derive every options class from benchmark.api.Options, which refuses it",
             )
+    for name in _optional_groups(model):
+        fail(
+            f"the group {name} may be something else, so no preset and no --set reaches its keys",
+            "name the group's class alone, and switch it off with an option beside it",
+        )
     _judge_json(model, options, fail)
     for preset, layer in getattr(spec, "presets", {}).items():
         if preset not in preset_names():
@@ -161,6 +166,15 @@ def _groups(options: BaseModel, path: tuple[str, ...] = ()) -> Iterator[tuple[st
         value = getattr(options, name)
         if isinstance(value, BaseModel):
             yield from _groups(value, (*path, name))
+
+
+def _optional_groups(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the key of every group of options that something else may stand in for."""
+    for name, info in model.model_fields.items():
+        if is_group(info.annotation):
+            yield from _optional_groups(info.annotation, f"{prefix}{name}.")
+        elif any(map(is_group, alternatives(info.annotation))):
+            yield prefix + name
 
 
 def _accepts(model: type[BaseModel], values: dict[str, Any], path: tuple[str, ...]) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import keyword
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
 
+from benchmark import api
 from benchmark.errors import UserError, unknown_name
 from benchmark.loading.contract import name_fault
 from benchmark.loading.origin import KINDS
@@ -21,6 +22,10 @@ TRY_IT: Mapping[str, str] = {
     "model": "bench run --model $name --defense fine_tuning",
 }
 """Kind → a command that uses the component, of `$name`."""
+
+
+_TAKEN = frozenset({*api.__all__, *keyword.kwlist, "Field", "Path", "RunContext"})
+"""What no class of a template may be called: it uses these words itself."""
 
 
 def new_package(kind: str, name: str, folder: Path | None = None) -> tuple[Path, str]:
@@ -76,9 +81,15 @@ def _words(kind: str, name: str) -> dict[str, str]:
         "module": module,
         "package": f"bench_{module}",
         "dist": f"bench-{'-'.join(parts)}",
-        "cls": "".join(part.capitalize() for part in parts),
+        "cls": _class_name(kind, parts),
     }
     return {**words, "run": Template(TRY_IT[kind]).substitute(name=name)}
+
+
+def _class_name(kind: str, parts: Sequence[str]) -> str:
+    """Return what the component's class is called; its options are called that and `Options`."""
+    name = "".join(part.capitalize() for part in parts)
+    return name + kind.capitalize() if {name, f"{name}Options"} & _TAKEN else name
 
 
 def _filled(template: str, words: Mapping[str, str]) -> str:

@@ -8,22 +8,31 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from pathlib import Path
 
 from benchmark.loading.origin import Origin
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
+_DEVICE = re.compile(r"(cuda|mps)(:\d*)?")
 
 
 def source_root(origin: Origin) -> Path:
-    """Return the plugin's file, or the folder of the module that its package declares."""
+    """Return the plugin's file, or the folder of its outermost package.
+
+    For what is built in, that of its module's own package: the outermost one is the harness.
+    """
     if origin.kind == "file":
         return Path(origin.path)
-    found = importlib.util.find_spec(origin.module.partition(":")[0].strip())
-    if found is None or not found.origin:
-        return Path(origin.path or os.devnull)
-    file = Path(found.origin)
-    return file.parent if "." in origin.module else file
+    module = origin.module.partition(":")[0].strip()
+    outermost_first = accumulate(module.split("."), "{}.{}".format)
+    inner = [module.rpartition(".")[0]]
+    for name in inner if origin.kind == "builtin" else outermost_first:
+        found = importlib.util.find_spec(name)
+        if found is not None and found.origin:  # a namespace has none: it is nobody's own
+            file = Path(found.origin)
+            return file.parent if found.submodule_search_locations else file
+    return Path(origin.path or os.devnull)
 
 
 def is_inside(file: str, root: Path) -> bool:
@@ -80,15 +89,22 @@ def lines_where(root: Path, wrong: Callable[[ast.AST], bool]) -> Iterator[str]:
 
 
 def _walk(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield all nodes but those inside a comparison, which only ask."""
+    """Yield all nodes but those that only ask or tell: comparisons, cases, keys, docstrings."""
+    keys = tree.keys if isinstance(tree, ast.Dict) else []
     for node in ast.iter_child_nodes(tree):
-        if not isinstance(node, ast.Compare):
-            yield node
-            yield from _walk(node)
+        if isinstance(node, ast.Compare | ast.pattern) or node in keys or _is_text(node):
+            continue
+        yield node
+        yield from _walk(node)
+
+
+def _is_text(node: ast.AST) -> bool:
+    """Say whether a node is a statement that is only a text, such as a docstring."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def names_a_device(node: ast.AST) -> bool:
     """Say whether a node chooses an accelerator by itself: `x.cuda()`, `"cuda:0"`."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         return node.func.attr in ("cuda", "set_default_device")
-    return isinstance(node, ast.Constant) and str(node.value).partition(":")[0] in ("cuda", "mps")
+    return isinstance(node, ast.Constant) and bool(_DEVICE.fullmatch(str(node.value)))

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from benchmark.config import Config
 from benchmark.errors import UserError
-from benchmark.kit import early, tiny
+from benchmark.kit import early
 from benchmark.kit.configure import Asked, configure
 from benchmark.kit.findings import Book, Rule
 from benchmark.kit.instances import judge_instances
@@ -124,7 +124,7 @@ def _configure(check: _Check, request: dict[str, Any], root: Path) -> None:
     if kind == "attack":
         seen: list[str] = []
         with early.watching_torch(root, seen):
-            judge_instances(check.spec, chosen.options, tiny.INFO, book)
+            judge_instances(config, book)
         if seen:
             early.judge_import(seen, book)
         if book.failed(Rule.CONTRACT):

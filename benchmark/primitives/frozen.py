@@ -164,14 +164,28 @@ def frozen(
 
     Batch norm is folded into the convolutions where the model can be traced (exact up to float
     rounding); a model that cannot be traced, or that uses a layer twice, is frozen unfolded.
-    Convolutions are channels-last. A `meter` counts the images that go through the copy.
+    Convolutions are channels-last. `meter` counts the images that go through the copy; without one
+    they count where those of `model` do, which for `view.model` is the cost of the trial.
     `precision` is that of convolutions and products.
     """
     source = copy.deepcopy(model).eval()
-    source._forward_hooks.clear()  # the copy's own meter counts; tracing must not see hooks
+    found = _meters_taken_off(source)
+    source._forward_hooks.clear()  # tracing must not see hooks
     folded = _folded(source).requires_grad_(False)
     folded.to(memory_format=torch.channels_last)
-    return Frozen(folded, meter, precision).eval()
+    return Frozen(folded, meter or next(iter(found), None), precision).eval()
+
+
+def _meters_taken_off(model: nn.Module) -> list[Meter]:
+    """Return the meters on which `model`, or a part of it, counts; it no longer does."""
+    found = []
+    for module in model.modules():
+        for key, hook in list(module._forward_hooks.items()):
+            meter = getattr(hook, "__self__", None)
+            if isinstance(meter, Meter):
+                found.append(meter)
+                del module._forward_hooks[key]
+    return found
 
 
 def _folded(model: nn.Module) -> nn.Module:

@@ -22,6 +22,10 @@ _LAST_WORD_S = 10.0
 def environment(home: Path, threads: int) -> dict[str, str]:
     """Return an environment without anything that a plugin has no need to know."""
     env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    if env.get("PYTHONPATH"):
+        # Plugins' processes start in other folders than this one.
+        folders = env["PYTHONPATH"].split(os.pathsep)
+        env["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, folders))
     # Packages installed for the user would be lost with the home folder.
     env["PYTHONUSERBASE"] = site.getuserbase()
     env |= {"HOME": str(home), "TMPDIR": str(home), "PYTHONDONTWRITEBYTECODE": "1"}

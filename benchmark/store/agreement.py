@@ -14,10 +14,11 @@ from benchmark.store.codec import Record
 
 _NO_NUMBERS = frozenset(
     {"error", "seconds", "peak_memory_mib", "environment", "log", "series", "run", "finished"}
-    | {"setting", "variant", "min_asr"}
+    | {"setting", "variant", "min_asr", "dataset", "trigger", "group"}
 )
-"""What two runs of one job may differ in: measurements of the machine, words, and how it was asked
-for. `series` holds diagnostics, among which a plugin may note the time."""
+"""What two runs of one job may differ in: measurements of the machine, words, how it was asked for,
+and what files and folders were called, which is in no identity. `series` holds diagnostics, among
+which a plugin may note the time."""
 
 _OF_METRICS = frozenset({"metrics", "spread", "empty"})
 """What tells of a trial metric by metric. Two runs of one trial need not have had the same metrics:

@@ -72,15 +72,21 @@ class ArtifactStore:
     def verify(self, name: str) -> bool:
         """Say whether the artifact is there and its bytes are those that were added."""
         try:
-            with self.path(name).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == name
+            return _fits(self.path(name))
         except OSError:
             return False
 
     def damaged(self) -> Iterator[Path]:
-        """Yield the files whose bytes do not fit their names."""
+        """Yield the files whose bytes do not fit their names.
+
+        Of a file that cannot be read nobody knows what it holds: it is a `UserError`.
+        """
         for path in sorted(self.folder.parent.glob(ANY)):
-            if _NAME.fullmatch(path.stem) and not self.verify(path.stem):
+            try:
+                is_damaged = _NAME.fullmatch(path.stem) and not _fits(path)
+            except OSError as error:
+                raise disk_error(error, path) from error
+            if is_damaged:
                 yield path
 
     def mark(self, text: str) -> Path:
@@ -116,6 +122,12 @@ class ArtifactStore:
         # The names are data too: without this a power cut could lose a file that a row refers to.
         for folder in (path.parent, self.folder):
             sync_folder(folder)
+
+
+def _fits(path: Path) -> bool:
+    """Say whether a file's bytes have the hash that it is called by."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == path.stem
 
 
 def _copy(source: Path | bytes, file: BinaryIO) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from benchmark.store.codec import Record, Row, encode
 from benchmark.store.faults import DamageError, damaged, explained
 from benchmark.store.layout import MODEL, TRIAL, Layout
 from benchmark.store.lock import WriterLock
+from benchmark.store.patience import Connection
 from benchmark.store.transaction import transaction
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Store:
     Whatever a `put_…` returned from is on the disk and outlives a kill at any moment after it.
     """
 
-    def __init__(self, out: Path, connection: sqlite3.Connection, lock: WriterLock | None) -> None:
+    def __init__(self, out: Path, connection: Connection, lock: WriterLock | None) -> None:
         """Take over an opened file; without a `lock` only for reading."""
         self.out = out
         self.file = out / schema.FILE
@@ -100,6 +100,14 @@ class Store:
         if self._lock is None:
             raise RuntimeError("this store was opened for reading")
         return self._lock.work_folder()
+
+    def patient(self, say: Callable[[str], None]) -> AbstractContextManager[None]:
+        """In the block wait for other programs as long as these hold the file, and `say` so.
+
+        Elsewhere that is an error after half a minute; a run would lose what it has just found.
+        """
+        text = f"{self.file} is held by another program: this run waits until that is done"
+        return self._connection.patient(lambda: say(text))
 
     def put_model(self, record: ModelRecord) -> None:
         """Store `record` in the place of an earlier one with its identity."""
@@ -242,6 +250,18 @@ class Store:
             flat = self._flat_trials()
         trials = [row[0] for row in flat if row[at] in models and row[status] == "done"]
         return [*trials, *(one.id for one in made if one.status == "done")]
+
+    def lost_models(self) -> set[str]:
+        """Return the identities of models from which finished results started and that are gone.
+
+        `bench repair` may find a trial whole and its model not: no finished record of it is stored.
+        """
+        models = [one for one in self.models() if one.status == "done"]
+        at, status = TRIAL.columns.index("victim"), TRIAL.columns.index("status")
+        with explained(self.file):
+            named = {row[at] for row in self._flat_trials() if row[status] == "done"}
+        named |= {one.payload.get("base", "") for one in models}
+        return named - {one.id for one in models} - {""}
 
     def trials_frame(self) -> pd.DataFrame:
         """Return one row a trial with the flat columns only: no options, logs or diagnostics.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 from benchmark.errors import UserError
 from benchmark.store import schema
 from benchmark.store.faults import disk_error, explained
+from benchmark.store.patience import Connection
 
 
 def check_folder(out: Path, *, create: bool) -> None:
@@ -21,14 +21,13 @@ def check_folder(out: Path, *, create: bool) -> None:
         raise disk_error(error, out) from error
 
 
-def connect(file: Path, *, create: bool) -> sqlite3.Connection:
+def connect(file: Path, *, create: bool) -> Connection:
     """Open the results file and check its schema; make its tables where `create` asks for it."""
     with explained(file):
-        if create:
-            schema.touch(file)
+        is_new = create and schema.touch(file)
         connection = schema.connect(file)
         try:
-            if schema.is_empty(connection, file):
+            if schema.is_empty(connection, file, is_new=is_new):
                 if not create:
                     raise schema.no_results(file.parent)
                 schema.create(connection)

@@ -49,7 +49,8 @@ def repair(out: Path) -> Repaired:
 
     Every record that is kept is kept to the last bit. A kill at any moment leaves the damaged file
     or the rebuilt one in its place. A folder without results, one that another run is writing, one
-    of another schema, and a file in which nothing is whole are a `UserError`.
+    of another schema, an artifact that cannot be read, and a file in which nothing is whole are a
+    `UserError`.
     """
     file = out / schema.FILE
     if not file.exists():

@@ -270,11 +270,16 @@ def misnames(data_dir: Any, cache_dir: Any) -> LoadedDataset:
 # Models
 
 
+def inputs(info: DatasetInfo) -> int:
+    height, width = info.image_size
+    return 3 * height * width
+
+
 @broken("build")
 def narrow(info: DatasetInfo) -> Any:
     from torch import nn
 
-    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
+    return nn.Sequential(nn.Flatten(), nn.Linear(inputs(info), 10))
 
 
 @broken("build")
@@ -282,7 +287,7 @@ def unseeded(info: DatasetInfo) -> Any:
     import torch
     from torch import nn
 
-    linear = nn.Linear(3 * 32 * 32, info.num_classes)
+    linear = nn.Linear(inputs(info), info.num_classes)
     with torch.no_grad():
         linear.weight.mul_(1 + int.from_bytes(os.urandom(4), "big") / 2**32)
     return nn.Sequential(nn.Flatten(), linear)
@@ -296,7 +301,7 @@ def forgets(info: DatasetInfo) -> Any:
     class Forgetful(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.linear = nn.Linear(3 * 32 * 32, info.num_classes)
+            self.linear = nn.Linear(inputs(info), info.num_classes)
             self.scale = torch.rand(info.num_classes)
 
         def forward(self, x: Any) -> Any:

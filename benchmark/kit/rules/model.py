@@ -18,12 +18,13 @@ from benchmark.kit.places import line_of_error, lines_where, names_a_device
 from benchmark.kit.watch import changed, global_state
 from benchmark.types import DatasetInfo
 
-_SHAPES = (DatasetInfo(10, (32, 32)), DatasetInfo(7, (32, 32)))
+_SHAPES = (DatasetInfo(10, (32, 32)), DatasetInfo(7, (32, 64)))
+"""The second is no square, and no smaller: a network that halves its images five times is sound."""
 _BATCH = 3
 
 
 def judge_model(builder: Any, root: Path, book: Book) -> None:
-    """Build networks for two numbers of classes, train one a step, write and reload it."""
+    """Build networks for two kinds of images, train one a step, write and reload it."""
     for info in _SHAPES:
         if _network(builder, info, root, book) is None:
             return
@@ -69,7 +70,8 @@ def _network(builder: Any, info: DatasetInfo, root: Path, book: Book) -> nn.Modu
         logits = network.train()(_images(info))
         logits.sum().backward()
     except Exception as error:
-        said = f"for {info.num_classes} classes: {type(error).__name__}: {error}"
+        shape = f"{info.num_classes} classes and images of {info.image_size}"
+        said = f"for {shape}: {type(error).__name__}: {error}"
         book.fail(Rule.CONTRACT, said, where=line_of_error(error, root), mend=mend)
         return None
     if logits.shape != (_BATCH, info.num_classes):
