@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,8 @@ class RunContext:
         if self.progress_file is None or (now - self._last_progress < 0.2 and step < total):
             return
         self._last_progress = now
-        line = json.dumps({"step": int(step), "total": int(total), "text": text})
+        told = {"step": _plain("step", step), "total": _plain("total", total), "text": text}
+        line = json.dumps(told)
         temporary = self.progress_file.with_suffix(".new")
         temporary.write_text(line, encoding="utf-8")
         temporary.replace(self.progress_file)
@@ -111,7 +112,10 @@ class RunContext:
 
 def _plain(name: str, value: Any) -> float | int | str:
     """Return a number or a text of Python's own."""
-    found = value.item() if hasattr(value, "item") else value
+    found = value
+    if hasattr(value, "item"):
+        with suppress(ValueError, RuntimeError):  # it has several elements, or none
+            found = value.item()
     if not isinstance(found, float | int | str):
         raise TypeError(f"{name} is a {type(value).__name__}, which is no number and no text")
     return found

@@ -38,7 +38,7 @@ def test_numbers_of_tensors_and_arrays_are_numbers(run: RunContext) -> None:
     assert json.loads(run.progress_file.read_text()) == {"step": 2, "total": 2, "text": "search"}
 
 
-@pytest.mark.parametrize("value", [[1, 2], None, {"a": 1}])
+@pytest.mark.parametrize("value", [[1, 2], None, {"a": 1}, torch.zeros(3), np.zeros(0)])
 def test_what_is_no_number_is_refused_where_it_is_noted(run: RunContext, value: object) -> None:
     with pytest.raises(TypeError, match=r"loss is a \w+, which is no number and no text"):
         run.record("search", loss=value)

@@ -6,43 +6,29 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from plans import DATA, MACHINE, TINY_CASE
 from rich.console import Console
 
 from benchmark.config import Request, resolve
-from benchmark.data import PreparedDataset
 from benchmark.display import PlainDisplay
 from benchmark.errors import UserError
 from benchmark.estimate import Clock, in_words, left_out
 from benchmark.identity import canonical, derive_seed, identity
 from benchmark.jobs import BaseJob, Report, TrialJob, VictimJob, parse_job
-from benchmark.plan import Machine, Plan, Planned, make_plan
+from benchmark.plan import Plan, Planned, make_plan
 from benchmark.plugins import load_plugins
 from benchmark.preset import Estimate
 from benchmark.settings import parse_sets
-from benchmark.types import DatasetInfo
 
-FILES = Path(__file__).parent / "plugin_files"
-TINY = FILES / "tiny_case.py"
-DATA = PreparedDataset(
-    name="tiny",
-    folder=Path("/cache/tiny"),
-    info=DatasetInfo(3, (16, 16)),
-    fingerprint="f" * 20,
-    mean=(0.5, 0.5, 0.5),
-    std=(0.2, 0.2, 0.2),
-    train_count=240,
-    test_count=150,
-    class_names=("red", "green", "blue"),
-)
-MACHINE = Machine(
-    device="cpu", workers=2, cores=4, memory_mib=8000, timeout_s=60.0, out="/somewhere/results"
-)
+FILES = TINY_CASE.parent
 
 
 CHOSEN = ("attack.triggers=170,0", "attack.target=1")
 
 
-def plan(*sets: str, fixed=CHOSEN, files=(TINY,), data=DATA, machine=MACHINE, **request) -> Plan:
+def plan(
+    *sets: str, fixed=CHOSEN, files=(TINY_CASE,), data=DATA, machine=MACHINE, **request
+) -> Plan:
     asked = {"defenses": ("shake",), "dataset": "tiny", "model": "one-conv"} | request
     config = resolve(Request(**asked, sets=parse_sets([*fixed, *sets])), load_plugins(files))
     return make_plan(config, data, machine)
@@ -192,7 +178,7 @@ def test_an_edited_plugin_file_is_another_plugin(tmp_path):
     copies = [tmp_path / folder / "tiny_case.py" for folder in ("a", "b")]
     for copy in copies:
         copy.parent.mkdir()
-        shutil.copy(TINY, copy)
+        shutil.copy(TINY_CASE, copy)
     before = plan(files=copies[:1])
     assert changed(plan(), before) == set()  # elsewhere, but the same
     copies[1].write_text(copies[1].read_text() + "\n# another line\n")
@@ -203,14 +189,14 @@ def test_an_edited_plugin_file_is_another_plugin(tmp_path):
 def test_an_edited_defense_file_decides_that_defense_alone(tmp_path):
     file = tmp_path / "layered.py"
     shutil.copy(FILES / "layered.py", file)
-    asked = {"files": (TINY, file), "defenses": ("shake", "layered")}
+    asked = {"files": (TINY_CASE, file), "defenses": ("shake", "layered")}
     before = plan(**asked)
     file.write_text(file.read_text().replace("has options", "has many options"))
     assert changed(before, plan(**asked)) == {"layered"}
 
 
 def test_another_version_is_another_defense(tmp_path):
-    plugins = load_plugins([TINY])
+    plugins = load_plugins([TINY_CASE])
     config = resolve(
         Request(defenses=("shake",), dataset="tiny", model="one-conv", sets={}), plugins
     )

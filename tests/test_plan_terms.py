@@ -7,29 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plans import DATA, TINY_CASE
 
 from benchmark.config import Request, resolve
-from benchmark.data import PreparedDataset
 from benchmark.errors import UserError
 from benchmark.jobs import TrialJob
 from benchmark.plan import Machine, make_plan, trial_record
 from benchmark.plugins import load_plugins
 from benchmark.rehearsal import rehearse
-from benchmark.types import DatasetInfo
 
-TINY = Path(__file__).parent / "plugin_files" / "tiny_case.py"
 MACHINE = Machine(device="cpu", workers=1, cores=1, memory_mib=8000, timeout_s=60.0, out="/results")
-DATA = PreparedDataset(
-    name="tiny",
-    folder=Path("/cache/tiny"),
-    info=DatasetInfo(3, (16, 16)),
-    fingerprint="f" * 20,
-    mean=(0.5, 0.5, 0.5),
-    std=(0.2, 0.2, 0.2),
-    train_count=240,
-    test_count=150,
-    class_names=(),
-)
 SEEKER = """
 from typing import Literal
 from benchmark.api import DefenseSpec, Knowledge, Options, Output, hookimpl
@@ -66,7 +53,7 @@ def trial(write_plugin: Callable[..., Path]) -> Callable[..., Any]:
         chosen = {"attack.triggers": "170", "attack.target": "1"}
         chosen |= {f"seeker.{key}": value for key, value in sets.items()}
         request = Request(defenses=("seeker",), dataset="tiny", model="one-conv", sets=chosen)
-        made = make_plan(resolve(request, load_plugins((TINY, file))), DATA, MACHINE)
+        made = make_plan(resolve(request, load_plugins((TINY_CASE, file))), DATA, MACHINE)
         return next(one for one in made.trials if one.facts["defense"] == "seeker")
 
     return plan
@@ -109,7 +96,7 @@ def test_terms_that_fail_are_blamed_on_the_plugin(
 def test_an_option_that_tells_the_trigger_needs_the_oracles_role(
     write_plugin: Callable[..., Path],
 ) -> None:
-    plugins = load_plugins((TINY, write_plugin(SEEKER, header="")))
+    plugins = load_plugins((TINY_CASE, write_plugin(SEEKER, header="")))
     request = Request(
         defenses=("seeker",), dataset="tiny", model="one-conv", sets={"seeker.target": "all"}
     )
