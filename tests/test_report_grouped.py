@@ -78,6 +78,15 @@ def test_every_defense_fits_the_terminal(width):
         assert f"{n}.0 ± 0.0" in text
 
 
+def test_long_names_break_where_they_can_be_read():
+    named = {"defense": "pixel_baseline", "variant": "images_a_trigger=4, levels=0.9"}
+    made = [one | named for one in trials() if one["variant_id"] == "mesa"]
+    out = io.StringIO()
+    print_leaderboard(Console(file=out, width=80), frame(*made), by="seed")
+    words = [line.removeprefix(" seed").strip() for line in out.getvalue().splitlines()[3:8]]
+    assert words == ["pixel_", "baseline 1", "images_a_", "trigger=4,", "levels=0.9"]
+
+
 def test_markdown_and_latex_have_a_line_for_each_trigger():
     table = frame(*trials())
     text = render(table, "markdown", by="trigger")

@@ -80,7 +80,7 @@ def board_view(board: Board, console: Console) -> RenderableType:
     table = empty_table()
     for column in columns:
         table.add_column(
-            _stacked(column.header.split("\n"), console),
+            stacked(column.header.split("\n"), console),
             justify=column.justify,
             # A figure that finds no room ends in an ellipsis: cut off, it would be another figure.
             overflow="fold" if column.fold else "ellipsis",
@@ -91,7 +91,7 @@ def board_view(board: Board, console: Console) -> RenderableType:
             made = cells(row)
             style = "" if row.ranked else "dim"
             texts = [filter(None, column.lines(made)) for column in columns]
-            table.add_row(*(_stacked(lines, console, style) for lines in texts))
+            table.add_row(*(stacked(lines, console, style) for lines in texts))
         table.add_section()
     return titled(board.title, [table], board.notes, console)
 
@@ -116,7 +116,8 @@ def plain_text(line: str, console: Console, style: str = "") -> Text:
     return Text(_ascii(shown) if console.options.ascii_only else shown, style=style)
 
 
-def _stacked(lines: Iterable[str], console: Console, style: str = "") -> Text:
+def stacked(lines: Iterable[str], console: Console, style: str = "") -> Text:
+    """Return lines one above the other, each as `plain_text`."""
     return Text("\n").join(plain_text(line, console, style) for line in lines)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 
 from benchmark.report.grouped import Grouped
-from benchmark.report.table import empty_table, plain_text, titled
+from benchmark.report.table import empty_table, plain_text, stacked, titled
 
 _FIGURE = len("100.0 ± 100.0")
 _BETWEEN = 2
@@ -29,10 +30,9 @@ def _tables(grouped: Grouped, console: Console) -> Iterator[Table]:
         chosen = [0, *range(start, min(start + several, len(heads)))]
         table = empty_table()
         for at in chosen:
-            head = plain_text(heads[at], console)
             figures = at > 0
             table.add_column(
-                head,
+                stacked(_broken(heads[at]), console),
                 justify="right" if figures else "left",
                 overflow="fold",
                 min_width=_FIGURE if figures else None,
@@ -44,3 +44,13 @@ def _tables(grouped: Grouped, console: Console) -> Iterator[Table]:
                 end_section=number == len(lines) - 1,
             )
         yield table
+
+
+def _broken(head: str) -> list[str]:
+    """Return a heading in lines that fit a column, broken behind blanks, `_`, `=` and `,`."""
+    lines = [""]
+    for piece in re.findall(r"[^ _=,]*[ _=,]?", head):
+        if len(lines[-1]) + len(piece.rstrip()) > _FIGURE:
+            lines.append("")
+        lines[-1] += piece
+    return lines
