@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from benchmark.primitives import random_places, stamp
+from benchmark.primitives import host_generator, random_places, stamp
 
 
 def slowly(images: Tensor, triggers: Tensor, places: Tensor) -> Tensor:
@@ -148,3 +148,20 @@ def test_a_fourth_channel_is_opacity() -> None:
         assert torch.equal(stamped[1, 0, 2:4, 1:3], torch.tensor([[1.0, 0.25], [0.625, 1.0]]))
         stamped[:, :, 2:4, 1:3] = 0.25
         assert torch.equal(stamped, images)
+
+
+def test_on_the_cpu_places_for_the_host_come_out_of_the_same_stream() -> None:
+    generator = torch.Generator().manual_seed(3)
+    assert host_generator(generator) is generator
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_on_a_gpu_places_for_the_host_lie_there_and_have_the_seed() -> None:
+    generator = torch.Generator("cuda").manual_seed(3)
+    place = random_places(1, (32, 32), (3, 3), host_generator(generator))
+    again = random_places(1, (32, 32), (3, 3), torch.Generator().manual_seed(3))
+    assert place.device.type == "cpu"
+    assert torch.equal(place, again)
+    images = torch.rand(4, 3, 32, 32, device="cuda")
+    trigger = torch.rand(1, 3, 3, 3, device="cuda")
+    assert torch.equal(stamp(images, trigger, place), stamp(images, trigger, place.cuda()))

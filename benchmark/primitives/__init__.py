@@ -6,7 +6,7 @@ from benchmark.primitives.batches import Augment, batch_indices, normal_batch, t
 from benchmark.primitives.finetune import fine_tune
 from benchmark.primitives.frozen import Frozen, frozen
 from benchmark.primitives.predict import predict
-from benchmark.primitives.stamp import random_places, stamp
+from benchmark.primitives.stamp import host_generator, random_places, stamp
 
 __all__ = [
     "Augment",
@@ -17,6 +17,7 @@ __all__ = [
     "batch_indices",
     "fine_tune",
     "frozen",
+    "host_generator",
     "normal_batch",
     "predict",
     "random_places",

@@ -12,7 +12,7 @@ from benchmark.context import RunContext
 from benchmark.contracts import ImageSet
 from benchmark.primitives.arithmetic import arithmetic
 from benchmark.primitives.batches import batch_indices, to_unit
-from benchmark.primitives.stamp import random_places, stamp
+from benchmark.primitives.stamp import host_generator, random_places, stamp
 from benchmark.recipe import FineTune
 
 TriggerOfEpoch = Callable[[int], Float[Tensor, "*several channels patch_height patch_width"]]
@@ -40,6 +40,7 @@ def fine_tune(
     Cost: one forward and one backward pass an image and epoch.
     """
     generator = run.generator(stage)
+    corners = host_generator(generator) if options.placement == "batch" else generator
     model.to(memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(
         model.parameters(), options.lr, options.momentum, weight_decay=options.weight_decay
@@ -58,8 +59,14 @@ def fine_tune(
                 continue
             images, labels = to_unit(data.images[index]), data.labels[index]
             if trigger is not None:
+                places = random_places(
+                    1 if options.placement == "batch" else len(images),
+                    (images.shape[2], images.shape[3]),
+                    (trigger.shape[-2], trigger.shape[-1]),
+                    corners,
+                )
                 images, labels = _poison(
-                    images, labels, poisoned[index], trigger, relabel_to, options, generator
+                    images, labels, poisoned[index], trigger, relabel_to, places, generator
                 )
             with arithmetic(run.device, options.precision):
                 loss = nn.functional.cross_entropy(model(images), labels)
@@ -111,16 +118,10 @@ def _poison(
     poisoned: Tensor,
     trigger: Float[Tensor, "*several channels patch_height patch_width"],
     relabel_to: int | None,
-    options: FineTune,
+    places: Int64[Tensor, "#batch 2"],
     generator: torch.Generator,
 ) -> tuple[Float[Tensor, "batch 3 height width"], Int64[Tensor, " batch"]]:
     """Stamp the images that `poisoned` marks, and relabel them if the attacker asks for it."""
-    places = random_places(
-        1 if options.placement == "batch" else len(images),
-        (images.shape[2], images.shape[3]),
-        (trigger.shape[-2], trigger.shape[-1]),
-        generator,
-    )
     stamped = stamp(images, _one_an_image(trigger, len(images), generator), places)
     # `where` instead of indexing: no synchronisation of the device with the host.
     images = torch.where(poisoned[:, None, None, None], stamped, images)

@@ -90,6 +90,8 @@ class Frozen(nn.Module):
     ) -> Float[Tensor, "stack batch classes"]:
         """Return the logits of every image with every trigger of its column, all at one place.
 
+        On a GPU the place is best on the CPU (see `host_generator`): it decides what is computed.
+
         Images and triggers in [0, 1]; differentiable in the triggers. Equal to `self(stamp(...))`
         up to float rounding, at less cost. A small stamp changes few of the first layers'
         activations: only these are computed for each trigger; the others once for the clean

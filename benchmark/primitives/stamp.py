@@ -21,6 +21,17 @@ def random_places(
     return (draw * limit).long().minimum(limit - 1)
 
 
+def host_generator(generator: torch.Generator) -> torch.Generator:
+    """Return what draws places that the host must know: one for a whole batch, say.
+
+    On the CPU that is `generator` itself. Of a GPU's it is one on the CPU with the same seed: to
+    read a place from the device makes the host wait for all that it has told it to do.
+    """
+    if generator.device.type == "cpu":
+        return generator
+    return torch.Generator("cpu").manual_seed(generator.initial_seed())
+
+
 def stamp(
     images: Float[Tensor, "batch 3 height width"],
     trigger: Float[Tensor, "#batch channels patch_height patch_width"],
@@ -31,8 +42,9 @@ def stamp(
     A trigger has three channels, or four: the last is its opacity, 1 where it hides the image.
 
     `trigger` and `places` have one entry for the whole batch or one an image. Values in [0, 1].
-    One place for the batch is a slice assignment and costs one copy of the batch; one place an
-    image costs an indexed write on top.
+    One place for the batch is a slice assignment and costs one copy of the batch; it may lie on the
+    CPU, wherever the images are (see `host_generator`). One place an image costs an indexed write
+    on top.
     """
     height, width = trigger.shape[-2:]
     if trigger.shape[1] == 4:

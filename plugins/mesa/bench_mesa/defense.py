@@ -19,6 +19,7 @@ from benchmark.primitives import (
     batch_indices,
     fine_tune,
     frozen,
+    host_generator,
     random_places,
     to_unit,
 )
@@ -68,11 +69,12 @@ class Mesa:
     def _sureness(self, classifier: Frozen, view: View, run: RunContext, target: int) -> Sureness:
         """Return what tells the target's mean probability on some images, all at one new place."""
         generator, size = run.generator("surest"), view.trigger_size
+        corners = host_generator(generator)
 
         @torch.no_grad()
         def sureness(points: Float[Tensor, "count dimension"]) -> Float[Tensor, " count"]:
             index = next(batch_indices(len(view.clean.labels), _SURE_IMAGES, generator))
-            place = random_places(1, view.info.image_size, size, generator)
+            place = random_places(1, view.info.image_size, size, corners)
             images, rates = to_unit(view.clean.images[index]), []
             for part in torch.split(points.reshape(-1, 1, 3, *size), _SURE_TRIGGERS):
                 logits = classifier.stamped(images, part, place, index)
@@ -92,6 +94,7 @@ class Mesa:
                 3 * height * width, options.levels, options, run.generator("noise")
             )
         order = run.generator("search")
+        corners = host_generator(order)
         count = view.clean.images.shape[0]
         for epoch in range(options.epochs):
             sums, seen = torch.zeros(4, len(options.levels), device=run.device), 0
@@ -100,7 +103,7 @@ class Mesa:
                 if points < 2:  # batch norm cannot normalise a single point
                     continue
                 index = batch[: points * options.images_a_trigger]
-                place = random_places(1, view.info.image_size, (height, width), order)
+                place = random_places(1, view.info.image_size, (height, width), corners)
                 images = to_unit(view.clean.images[index])
                 rate = attack_rate(
                     classifier, images, place, target, (height, width), index, points

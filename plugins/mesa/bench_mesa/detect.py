@@ -16,6 +16,7 @@ from benchmark.primitives import (
     RunContext,
     batch_indices,
     frozen,
+    host_generator,
     random_places,
     stamp,
     to_unit,
@@ -67,11 +68,12 @@ def _search(
 ) -> None:
     """Take `steps` steps; every class's triggers are stamped on the same images at one place."""
     count, step = view.clean.images.shape[0], 0
+    corners = host_generator(generator)
     while step < options.steps and count > 1:  # batch norm cannot normalise a single point
         for index in batch_indices(count, min(options.batch_size, count), generator):
             if len(index) < 2 or step == options.steps:
                 continue
-            place = random_places(1, view.info.image_size, view.trigger_size, generator)
+            place = random_places(1, view.info.image_size, view.trigger_size, corners)
             images = to_unit(view.clean.images[index])
             testing = class_rates(classifier, images, place, view.trigger_size)
             generators.step(testing, len(index))

@@ -16,6 +16,7 @@ from benchmark.primitives import (
     batch_indices,
     fine_tune,
     frozen,
+    host_generator,
     random_places,
     to_unit,
 )
@@ -61,6 +62,7 @@ class PixelBaseline:
         if options.epochs > 1:  # it costs a pass over the images, and saves some of each
             classifier.remember(view.clean.images, (height, width), options.cache_mib)
         order = run.generator("search")
+        corners = host_generator(order)
         shape = (options.patterns, 3, height, width)
         patterns = torch.rand(shape, generator=order, device=run.device).requires_grad_()
         optimiser = torch.optim.SGD([patterns], options.lr, options.momentum)
@@ -68,7 +70,7 @@ class PixelBaseline:
         for epoch in range(options.epochs):
             total = torch.zeros(options.patterns, device=run.device)
             for index in batch_indices(count, options.batch_size, order):
-                place = random_places(1, view.info.image_size, (height, width), order)
+                place = random_places(1, view.info.image_size, (height, width), corners)
                 images = to_unit(view.clean.images[index])
                 losses = target_losses(classifier, images, patterns, place, view.target, index)
                 optimiser.zero_grad(set_to_none=True)
