@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
+from benchmark.builtin.imported import telling_files
 from benchmark.config import Chosen, Config
 from benchmark.data import PreparedDataset
 from benchmark.errors import UserError
@@ -312,7 +313,8 @@ class _Planner:
     def _secret(self) -> tuple[str, ...]:
         """Return what was named that holds scoring images, triggers or targets."""
         asked = self.config.request
-        named = (*([asked.data_dir] if asked.data_dir else []), *asked.attack_files)
+        named = [asked.data_dir] if asked.data_dir else []
+        named += [told for file in asked.attack_files for told in telling_files(file)]
         return tuple(str(path.absolute()) for path in named)
 
 

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from plans import plan
 from safetensors.torch import load_file, save_file
 
 from benchmark.sandbox.reach import readable
@@ -51,6 +53,24 @@ def test_packages_in_a_secret_folder_stay_readable_and_the_rest_of_it_does_not(
     # The environment that runs this, as if results were kept beside it.
     whole = readable([Path(sys.prefix).parent])
     assert os.path.realpath(sys.prefix) in whole
+
+
+def test_what_a_command_names_is_secret_to_trials_the_images_of_a_trigger_too(
+    tmp_path: Path,
+) -> None:
+    Image.new("RGBA", (2, 2), "red").save(tmp_path / "patch.png")
+    Image.new("L", (2, 2), 255).save(tmp_path / "mask.png")
+    (tmp_path / "victim.pt").write_bytes(b"weights")
+    (tmp_path / "badnets.toml").write_text(
+        'model = "victim.pt"\ntarget = 1\n[trigger]\nimage = "patch.png"\nmask = "mask.png"\n'
+        'place = "random"\n',
+        encoding="utf-8",
+    )
+    made = plan(attack_files=(tmp_path / "badnets.toml",), data_dir=tmp_path / "data")
+    for planned in made.trials:
+        assert {Path(path).name for path in planned.job.setup.secret} == {
+            *("badnets.toml", "patch.png", "mask.png", "data"),
+        }
 
 
 CURIOUS = """

@@ -80,6 +80,13 @@ def imported_instances(options: ImportedOptions, info: DatasetInfo) -> list[Atta
     return [_instance(Path(file), info) for file in options.files]
 
 
+def telling_files(path: Path) -> list[Path]:
+    """Return an attack file and the image files in it, which tell the trigger too."""
+    table = _read(path).trigger
+    images = [name for name in (table.image, table.mask) if isinstance(name, str)]
+    return [path, *(path.parent / expanded(name) for name in images)]
+
+
 def _instance(path: Path, info: DatasetInfo) -> AttackInstance:
     told = _read(path)
     table = told.trigger
