@@ -34,16 +34,16 @@ def save_trial(
     `UserError` if the folder holds files, if a file of the trial is damaged, and if none is kept.
     """
     try:
-        files = dict(_named(trial, victim, base, artifacts))
+        files = list(_named(trial, victim, base, artifacts))
     except JobFault as fault:
         raise UserError(str(fault)) from fault
     if not files:
         raise UserError(f"no weights of trial {trial.trial} are kept in {artifacts.folder}")
     _make(folder)
     try:
-        for name, content in files.items():
+        for name, what, content in files:
             (folder / name).write_bytes(content)
-            yield f"{folder / name}  {_WHAT[name.partition('-')[0].partition('.')[0]]}"
+            yield f"{folder / name}  {what}"
     except OSError as error:
         raise disk_error(error, folder) from error
     lost = [name for name in trial.artifacts if not artifacts.path(name).exists()]
@@ -51,29 +51,25 @@ def save_trial(
         yield f"repaired model: {NOT_KEPT}"
 
 
-_WHAT = {
-    _VICTIM: "the model before the defense",
-    "repaired": "a model that the defense wrote",
-    "triggers": "the triggers that the defense found",
-}
-
-
 def _named(
     trial: TrialRecord,
     victim: ModelRecord | None,
     base: ModelRecord | None,
     artifacts: ArtifactStore,
-) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and content of each file; raises `JobFault` for a damaged artifact."""
+) -> Iterator[tuple[str, str, bytes]]:
+    """Yield of each file its name, what it is, and its content; `JobFault` for a damaged one."""
     if victim is not None and victim.artifact and artifacts.path(victim.artifact).exists():
-        yield f"{_VICTIM}.safetensors", artifacts.read(victim.artifact)
+        what = "the model before the defense"
+        yield f"{_VICTIM}.safetensors", what, artifacts.read(victim.artifact)
         if trial.backdoored:
-            yield f"{_VICTIM}.toml", attack_file(victim, base).encode()
+            yield f"{_VICTIM}.toml", "for --attack-file", attack_file(victim, base).encode()
     for number, name in enumerate(trial.artifacts):
         if artifacts.path(name).exists():
-            yield f"repaired-{number}.safetensors", artifacts.read(name)
+            what = "a model that the defense wrote"
+            yield f"repaired-{number}.safetensors", what, artifacts.read(name)
     if trial.triggers_artifact and artifacts.path(trial.triggers_artifact).exists():
-        yield "triggers.safetensors", artifacts.read(trial.triggers_artifact)
+        what = "the triggers that the defense found"
+        yield "triggers.safetensors", what, artifacts.read(trial.triggers_artifact)
 
 
 def attack_file(victim: ModelRecord, base: ModelRecord | None) -> str:

@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,8 @@ import psutil
 
 from benchmark.sandbox.disk import Disk
 
-_BLOWS = 50
-"""How often the family is killed until nobody is left."""
+_PERSIST_S = 10.0
+"""How long the family is killed again while somebody of it is left."""
 _adopts = False
 
 
@@ -72,7 +73,8 @@ class Watch:
         What was started and abandoned unseen hangs under this process or the keeper. Whoever forks
         between our look and our blow is met by the next one.
         """
-        for _ in range(_BLOWS):
+        end = time.monotonic() + _PERSIST_S
+        while True:
             abandoned = self._abandoned()
             for process in [*self._tree(), *self._family.values(), *abandoned]:
                 with contextlib.suppress(psutil.Error):
@@ -80,7 +82,7 @@ class Watch:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._root, signal.SIGKILL)
             psutil.wait_procs(abandoned, timeout=2)
-            if not abandoned:
+            if not abandoned or time.monotonic() > end:
                 return
 
     def _abandoned(self) -> list[psutil.Process]:
