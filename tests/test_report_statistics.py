@@ -44,19 +44,20 @@ def test_every_figure_is_what_a_plain_loop_finds(trials):
         assert len(row.attack_failed) == len(done) - len(took)
         assert row.seconds_mean == (pytest.approx(_mean([t["seconds"] for t in took])))
         assert row.asr_after_mean == pytest.approx(_mean(asrs))
-        of_triggers = [
-            _mean([t["asr_after"] for t in took if t["trigger"] == name and t["asr_after"] >= 0])
+        of_triggers = {
+            name: _mean(
+                [t["asr_after"] for t in took if t["trigger"] == name and t["asr_after"] >= 0]
+            )
             for name in "xyzw"
-        ]
-        worst = max((mean for mean in of_triggers if mean is not None), default=None)
+        }
+        worst = max((mean for mean in of_triggers.values() if mean is not None), default=None)
         assert row.asr_after_worst == (None if worst is None else pytest.approx(worst))
         assert row.asr_after_over_10 == pytest.approx(_mean([asr > 0.1 for asr in asrs]))
         assert row.asr_after_std == (
             pytest.approx(statistics.stdev(asrs), abs=1e-12) if len(asrs) > 1 else None
         )
-        if asrs:
-            worst = [t["trigger"] for t in took if t["asr_after"] == max(asrs)]
-            assert row.asr_after_worst_trigger in worst
+        if worst is not None:  # of several as bad as each other, any
+            assert of_triggers[row.asr_after_worst_trigger] == pytest.approx(worst)
         if len(asrs) < 3:
             assert row.asr_after_ci_low is row.asr_after_ci_high is None
 
