@@ -11,6 +11,7 @@ from benchmark.context import RunContext
 from benchmark.contracts import ImageSet
 from benchmark.primitives.arithmetic import arithmetic
 from benchmark.primitives.batches import Augment, batch_indices, normal_batch
+from benchmark.primitives.convolutions import fast_convolutions
 from benchmark.recipe import BaseRecipe
 
 
@@ -44,7 +45,7 @@ def train_base(model: nn.Module, data: ImageSet, recipe: BaseRecipe, run: RunCon
         for index in batch_indices(count, recipe.batch_size, generator):
             if len(index) > 1:  # batch norm cannot normalise a single image
                 images = normal_batch(data.images, index, augment, generator)
-                with arithmetic(run.device, recipe.precision):
+                with arithmetic(run.device, recipe.precision), fast_convolutions(recipe.precision):
                     loss = loss_of(model(images), data.labels[index])
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()

@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import hypothesis
+import jaxtyping
 import psutil
 import pytest
 from jaxtyping import install_import_hook
@@ -226,3 +227,11 @@ def tiny_run(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Tiny
     done = command(*command.tiny(out, "--defense", "shake", "--workers", 2))
     assert done.returncode == 0, done.stderr
     return TinyRun(command, out, done)
+
+
+@pytest.fixture(scope="module")
+def as_in_a_run() -> Iterator[None]:
+    """Switch the shape checks off: they run code in `forward` that cannot be traced."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

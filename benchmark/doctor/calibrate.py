@@ -10,7 +10,7 @@ from torch import nn
 
 from benchmark.building import build
 from benchmark.config import Config
-from benchmark.primitives import arithmetic
+from benchmark.primitives import arithmetic, fast_convolutions
 
 _BATCH = {"cpu": 16, "cuda": 256}
 _LEAST_STEPS = 2
@@ -28,7 +28,7 @@ def training_rate(config: Config, device: str, seconds: float) -> float:
     what else runs here is left out of it. Takes about `seconds`, and at least two batches.
     """
     where, info, batch = torch.device(device), config.dataset.spec.info, _BATCH[device]
-    threads = torch.get_num_threads()
+    precision, threads = config.recipe.precision, torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng(devices=[]):
@@ -39,7 +39,7 @@ def training_rate(config: Config, device: str, seconds: float) -> float:
         labels = torch.zeros(batch, dtype=torch.int64, device=where)
 
         def step() -> None:
-            with arithmetic(where, config.recipe.precision):
+            with arithmetic(where, precision), fast_convolutions(precision):
                 loss = nn.functional.cross_entropy(network(images), labels)
             loss.backward()  # type: ignore[no-untyped-call]
             if device == "cuda":

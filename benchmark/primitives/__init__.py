@@ -3,6 +3,7 @@
 from benchmark.context import Meter, RunContext
 from benchmark.primitives.arithmetic import arithmetic
 from benchmark.primitives.batches import Augment, batch_indices, normal_batch, to_unit
+from benchmark.primitives.convolutions import fast_convolutions
 from benchmark.primitives.finetune import fine_tune
 from benchmark.primitives.frozen import Frozen, frozen
 from benchmark.primitives.predict import predict
@@ -15,6 +16,7 @@ __all__ = [
     "RunContext",
     "arithmetic",
     "batch_indices",
+    "fast_convolutions",
     "fine_tune",
     "frozen",
     "host_generator",

@@ -12,6 +12,7 @@ from benchmark.context import RunContext
 from benchmark.contracts import ImageSet
 from benchmark.primitives.arithmetic import arithmetic
 from benchmark.primitives.batches import batch_indices, to_unit
+from benchmark.primitives.convolutions import fast_convolutions
 from benchmark.primitives.stamp import host_generator, random_places, stamp
 from benchmark.recipe import FineTune
 
@@ -68,7 +69,7 @@ def fine_tune(
                 images, labels = _poison(
                     images, labels, poisoned[index], trigger, relabel_to, places, generator
                 )
-            with arithmetic(run.device, options.precision):
+            with arithmetic(run.device, options.precision), fast_convolutions(options.precision):
                 loss = nn.functional.cross_entropy(model(images), labels)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

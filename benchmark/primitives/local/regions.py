@@ -8,7 +8,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from benchmark.primitives import winograd
 from benchmark.primitives.local.boxes import Box
+
+
+@dataclass(frozen=True)
+class Filters:
+    """A convolution's weights as they are used."""
+
+    weight: Float[Tensor, "outputs inputs height width"]
+    bias: Float[Tensor, " outputs"] | None
+    at_points: Float[Tensor, "points inputs outputs"] | None
+    """For the faster way (see `winograd`), where there is one."""
+
+    @classmethod
+    def of(cls, weight: Tensor, bias: Tensor | None, stride: tuple[int, int]) -> Filters:
+        """Return the filters of a convolution of this stride."""
+        faster = stride == (1, 1) and winograd.suits(weight)
+        return cls(weight, bias, winograd.at_points(weight) if faster else None)
 
 
 @dataclass(frozen=True)
@@ -64,13 +81,16 @@ def pasted(
 
 
 def convolved(
-    region: Region, window: Box, weight: Tensor, bias: Tensor | None, stride: tuple[int, int]
+    region: Region, window: Box, filters: Filters, stride: tuple[int, int]
 ) -> Float[Tensor, "count channels h w"]:
     """Return the convolution of a window, zero beyond the region, without further padding."""
+    weight, bias = filters.weight, filters.bias
     padding = _own_padding(region.box, window, (weight.shape[2], weight.shape[3]), stride)
-    if padding is not None:
-        return nn.functional.conv2d(region.pixels, weight, bias, stride, padding)
-    return nn.functional.conv2d(region.padded(window), weight, bias, stride)
+    pixels = region.pixels if padding is not None else region.padded(window)
+    around = padding or (0, 0)
+    if filters.at_points is not None and winograd.pays(pixels.shape, len(weight), around):
+        return winograd.convolved(pixels, filters.at_points, bias, around)
+    return nn.functional.conv2d(pixels, weight, bias, stride, around)
 
 
 def _own_padding(

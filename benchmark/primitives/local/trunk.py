@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmark.primitives.local.boxes import Box
 from benchmark.primitives.local.layout import Layout, lay_out
 from benchmark.primitives.local.program import Add, Conv, Layer, Program, Relu, Scale, sources
-from benchmark.primitives.local.regions import Region, convolved, pasted
+from benchmark.primitives.local.regions import Filters, Region, convolved, pasted
 
 
 class Trunk:
@@ -25,20 +25,21 @@ class Trunk:
         self._program = program
         self._uses = Counter(source for layer in program.layers for source in sources(layer))
         self._uses[len(program.layers)] += 1
-        self._weights: dict[int, tuple[Tensor, Tensor | None, Tensor]] = {}
+        self._filters: dict[int, tuple[Filters, Filters]] = {}
+        """Of each convolution, and of the one that goes backward."""
         self._layouts: dict[tuple[tuple[int, int], Box], Layout] = {}
         self._memory: dict[int, Tensor] = {}
         """Whole clean values, (count, height, width, channels)."""
         for number, layer in enumerate(program.layers, start=1):
             if isinstance(layer, Conv):
-                self._weights[number] = self._prepared(layer)
+                self._filters[number] = self._prepared(layer)
 
-    def _prepared(self, conv: Conv) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Return weight, bias, and the weight of the convolution that goes backward."""
+    def _prepared(self, conv: Conv) -> tuple[Filters, Filters]:
         weight = conv.weight.detach().to(self.dtype, memory_format=torch.channels_last)
         bias = None if conv.bias is None else conv.bias.detach().to(self.dtype)
         turned = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
-        return weight, bias, turned
+        stride = conv.sliding.stride
+        return Filters.of(weight, bias, stride), Filters.of(turned, None, stride)
 
     def layout(self, image: tuple[int, int], stamp: Box) -> Layout:
         """Return what a stamp at this place makes necessary; worked out once a place."""
@@ -114,10 +115,9 @@ class Trunk:
         image = layout.images[layer.source]
         match layer:
             case Conv():
-                weight, bias, _ = self._weights[number]
                 window = layer.sliding.seen(box)
                 source = self._reaching(inputs[0], clean[0], window, image)
-                return convolved(source, window, weight, bias, layer.sliding.stride)
+                return convolved(source, window, self._filters[number][0], layer.sliding.stride)
             case Scale():
                 pixels = inputs[0].cut(box)
                 factor, shift = layer.factor.to(pixels.device), layer.shift.to(pixels.device)
@@ -206,15 +206,15 @@ class Trunk:
                 return [(source, own.cut(layout.changed[source])) for source in sources(layer)]
 
     def _back_conv(self, number: int, conv: Conv, gradient: Region, box: Box) -> Tensor:
-        weight, _, turned = self._weights[number]
+        ahead, back = self._filters[number]
         sliding = conv.sliding
         # A scale's factors are not of the convolutions' type, so neither is what they multiply.
         gradient = Region(gradient.pixels.to(self.dtype), gradient.box)
         if sliding.stride == (1, 1):
-            return convolved(gradient, sliding.reached(box), turned, None, (1, 1))
+            return convolved(gradient, sliding.reached(box), back, (1, 1))
         window = sliding.seen(gradient.box)
-        back = nn.functional.conv_transpose2d(gradient.pixels, weight, None, sliding.stride)
-        return Region(back, window).padded(box)
+        spread = nn.functional.conv_transpose2d(gradient.pixels, ahead.weight, None, sliding.stride)
+        return Region(spread, window).padded(box)
 
 
 def chosen(tensor: Tensor, rows: Tensor) -> Tensor:
