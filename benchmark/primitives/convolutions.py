@@ -56,7 +56,7 @@ def _conv2d(
         if small and winograd.pays(input.shape, len(weight), around):
             made: Tensor = _Convolution.apply(input, weight, bias, around)
             return made
-    return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)  # type: ignore[arg-type]
+    return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
 
 
 def _pair(number: int | tuple[int, ...]) -> tuple[int, int]:
@@ -76,7 +76,7 @@ class _Convolution(torch.autograd.Function):
         return winograd.convolved(images, winograd.at_points(weight), bias, padding)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         images, weight = ctx.saved_tensors
         of_images = of_weight = of_bias = None

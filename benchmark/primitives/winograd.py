@@ -49,7 +49,8 @@ _FILTERS = (
 
 def suits(weight: Float[Tensor, "outputs inputs height width"]) -> bool:
     """Say whether convolutions of stride 1 with these filters may be faster this way: on a CPU."""
-    here = weight.device.type == "cpu" and torch.backends.mkl.is_available()
+    multiplies = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+    here = weight.device.type == "cpu" and multiplies
     many = min(weight.shape[:2]) >= FEWEST_CHANNELS
     return many and here and weight.shape[2:] == (3, 3) and weight.dtype != torch.bfloat16
 

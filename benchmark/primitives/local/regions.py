@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -18,14 +19,17 @@ class Filters:
 
     weight: Float[Tensor, "outputs inputs height width"]
     bias: Float[Tensor, " outputs"] | None
-    at_points: Float[Tensor, "points inputs outputs"] | None
-    """For the faster way (see `winograd`), where there is one."""
+    stride: tuple[int, int]
 
-    @classmethod
-    def of(cls, weight: Tensor, bias: Tensor | None, stride: tuple[int, int]) -> Filters:
-        """Return the filters of a convolution of this stride."""
-        faster = stride == (1, 1) and winograd.suits(weight)
-        return cls(weight, bias, winograd.at_points(weight) if faster else None)
+    @cached_property
+    def suit(self) -> bool:
+        """Whether the faster way may be taken (see `winograd`)."""
+        return self.stride == (1, 1) and winograd.suits(self.weight)
+
+    @cached_property
+    def at_points(self) -> Float[Tensor, "points inputs outputs"]:
+        """The weights as that way takes them, four times as large; made when first needed."""
+        return winograd.at_points(self.weight)
 
 
 @dataclass(frozen=True)
@@ -80,15 +84,13 @@ def pasted(
     return canvas
 
 
-def convolved(
-    region: Region, window: Box, filters: Filters, stride: tuple[int, int]
-) -> Float[Tensor, "count channels h w"]:
+def convolved(region: Region, window: Box, filters: Filters) -> Float[Tensor, "count channels h w"]:
     """Return the convolution of a window, zero beyond the region, without further padding."""
-    weight, bias = filters.weight, filters.bias
+    weight, bias, stride = filters.weight, filters.bias, filters.stride
     padding = _own_padding(region.box, window, (weight.shape[2], weight.shape[3]), stride)
     pixels = region.pixels if padding is not None else region.padded(window)
     around = padding or (0, 0)
-    if filters.at_points is not None and winograd.pays(pixels.shape, len(weight), around):
+    if filters.suit and winograd.pays(pixels.shape, len(weight), around):
         return winograd.convolved(pixels, filters.at_points, bias, around)
     return nn.functional.conv2d(pixels, weight, bias, stride, around)
 

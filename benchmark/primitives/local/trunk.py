@@ -39,7 +39,7 @@ class Trunk:
         bias = None if conv.bias is None else conv.bias.detach().to(self.dtype)
         turned = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
         stride = conv.sliding.stride
-        return Filters.of(weight, bias, stride), Filters.of(turned, None, stride)
+        return Filters(weight, bias, stride), Filters(turned, None, stride)
 
     def layout(self, image: tuple[int, int], stamp: Box) -> Layout:
         """Return what a stamp at this place makes necessary; worked out once a place."""
@@ -117,7 +117,7 @@ class Trunk:
             case Conv():
                 window = layer.sliding.seen(box)
                 source = self._reaching(inputs[0], clean[0], window, image)
-                return convolved(source, window, self._filters[number][0], layer.sliding.stride)
+                return convolved(source, window, self._filters[number][0])
             case Scale():
                 pixels = inputs[0].cut(box)
                 factor, shift = layer.factor.to(pixels.device), layer.shift.to(pixels.device)
@@ -211,7 +211,7 @@ class Trunk:
         # A scale's factors are not of the convolutions' type, so neither is what they multiply.
         gradient = Region(gradient.pixels.to(self.dtype), gradient.box)
         if sliding.stride == (1, 1):
-            return convolved(gradient, sliding.reached(box), back, (1, 1))
+            return convolved(gradient, sliding.reached(box), back)
         window = sliding.seen(gradient.box)
         spread = nn.functional.conv_transpose2d(gradient.pixels, ahead.weight, None, sliding.stride)
         return Region(spread, window).padded(box)
