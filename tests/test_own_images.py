@@ -167,6 +167,9 @@ def test_parquet_files_alone_or_as_two_splits(tmp_path: Path) -> None:
     assert found.class_names == ("bleu", "vert", "rouge")
     assert (len(train.labels), len(test.labels)) == (9, 6)
     assert is_the_colour_of_its_class(train.images, train.labels)
+    parquet(tmp_path / "hub" / "test-00000-of-00001.parquet", 4, "numbers", told=True)
+    _, train, test = splits(tmp_path / "hub", tmp_path / "cache")
+    assert (len(train.labels), len(test.labels)) == (9, 4)  # held back for validation: neither
 
 
 def test_they_keep_every_rule_that_data_sets_have(tmp_path: Path) -> None:

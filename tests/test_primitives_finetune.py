@@ -319,3 +319,14 @@ def test_the_attack_poisons_the_ratio_with_the_target_at_moving_places(redraw: b
             assert label == (TARGET if number in batch.corners else number % 3)
     corners = {corner for batch in model.batches for corner in batch.corners.values()}
     assert len(corners) > 8
+
+
+def test_the_attack_keeps_to_a_fixed_place() -> None:
+    pixels = tuple(tuple(map(tuple, plane)) for plane in RED.tolist())
+    instance = AttackInstance(Trigger("red", pixels, place=(5, 1)), TARGET)  # type: ignore[arg-type]
+    model = Recorder()
+    PoisonAttack(Poisoning(epochs=2, poison_ratio=0.2)).attack(model, data(40), instance, context())
+    stamps = [stamp for batch in model.batches for stamp in batch.corners.values()]
+    assert len(stamps) == 2 * 8
+    assert set(stamps) == {(5, 1)}
+    assert all(torch.equal(one, RED) for batch in model.batches for one in batch.triggers.values())

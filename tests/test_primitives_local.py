@@ -307,3 +307,41 @@ def test_boxes_are_what_a_convolution_looks_at(
             output * stride - padding,
             output * stride - padding + kernel,
         )
+
+
+class Spread(nn.Module):
+    """A network that adds values of different shapes, which torch spreads over each other."""
+
+    def __init__(self, second: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), second
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        seen = self.first(images)
+        return self.head(torch.relu(seen + self.second(seen)).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    "second", [nn.Conv2d(4, 1, 1), nn.Conv2d(4, 4, 9)], ids=["channels", "size"]
+)
+def test_sums_of_different_shapes_are_evaluated_whole(second: nn.Module) -> None:
+    model, images, triggers = (
+        Spread(second).eval().double(),
+        random(2, 3, 9, 9),
+        random(2, 2, 3, 3, 3),
+    )
+    local, place = frozen(model), torch.tensor([[4, 2]])
+    none = torch.zeros(2, 2, dtype=torch.bool)
+    expected, gradient = both(lambda t: whole(model, images, t, place), triggers, none)
+    found, back = both(lambda t: local.stamped(images, t, place), triggers, none)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(back, gradient)
+
+
+def test_a_second_way_back_says_what_to_do() -> None:
+    triggers = random(2, 3, 3, 3, 3).requires_grad_()
+    logits = frozen(resnet()).stamped(random(3, 3, 16, 16), triggers, torch.tensor([[3, 4]]))
+    logits.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="call `stamped` again"):
+        logits.sum().backward()

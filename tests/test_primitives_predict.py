@@ -46,3 +46,18 @@ def test_predict_changes_no_weight_and_no_statistic() -> None:
     assert not answers.requires_grad
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name])
+
+
+def test_a_trigger_needs_its_places_and_they_need_it() -> None:
+    """To leave one out measured clean images, as if the trigger did nothing."""
+    places = random_places(5, (6, 6), (3, 3), torch.Generator().manual_seed(2))
+    for given in ({"trigger": torch.ones(3, 3, 3)}, {"places": places}):
+        with pytest.raises(ValueError, match="a trigger and its places, or neither"):
+            predict(network(), some_images(5), **given)
+
+
+def test_answers_can_be_learnt_from() -> None:
+    student, images = network(), some_images(9)
+    answers = predict(network(), images)
+    nn.functional.cross_entropy(student(to_unit(images)), answers).backward()
+    answers[answers == 3] = 2

@@ -252,6 +252,7 @@ def test_the_view_has_exactly_the_declared_fields(bad_run):
 
 def test_float32_is_not_rounded_to_tf32_on_a_gpu(bad_run):
     assert bad_run.notes["curious"]["float32"] == ["ieee", "ieee"]
+    assert bad_run.notes["curious"]["older flag"] is False
 
 
 def test_the_results_folder_and_the_cache_are_named_nowhere(bad_run, command):

@@ -20,5 +20,6 @@ class RandomPatchesOptions(FineTuningOptions):
     """Options of `random_patches`."""
 
     mixing: Literal["epoch", "image"] = Field(
-        "epoch", description="one new patch an epoch, or a new one for every stamped image"
+        "epoch",
+        description="one new patch an epoch, or for every stamped image one of 512 new ones",
     )

@@ -37,7 +37,9 @@ class PoisonAttack:
         self, model: nn.Module, train: ImageSet, instance: AttackInstance, run: RunContext
     ) -> nn.Module:
         """Return `model`, fine-tuned in place into a backdoored one."""
-        trigger = torch.tensor(instance.trigger.pixels, device=run.device)
+        height, width = train.images.shape[2:]
+        # With a fixed place the stamp is the whole image, so that it lies there and nowhere else.
+        trigger = torch.tensor(instance.trigger.told((height, width)), device=run.device)
         return fine_tune(
             model,
             train,

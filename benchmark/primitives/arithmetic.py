@@ -14,6 +14,9 @@ def compute_exactly(threads: int) -> None:
     algorithms that add up in another order each time.
     """
     torch.set_num_threads(threads)
+    # The older flag first: where only the newer ones say so, torch refuses to tell it, and with it
+    # `cudnn.flags` and `torch.export`.
+    torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
     torch.backends.cudnn.rnn.fp32_precision = "ieee"  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.fp32_precision = "ieee"
@@ -23,6 +26,6 @@ def compute_exactly(threads: int) -> None:
 def arithmetic(device: torch.device, precision: Precision) -> torch.autocast:
     """Return a context in which convolutions and products run in `precision`.
 
-    `precision` is `float32` or `bfloat16`; batch norm, losses and weights stay float32.
+    `precision` is `float32` or `bfloat16`; batch norm's statistics, losses and weights stay float32.
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

@@ -38,6 +38,8 @@ def fine_tune(
     `relabel_to` is the attacker's target class; None keeps the true labels, as a defender does.
     `redraw`: the stamped images are drawn anew each epoch (a defender may), or once (an attacker
     poisons a fixed part of the data). Supplement, C: the same SGD for both.
+    `stage` names the training in the trial's records, and its draws: two calls of one stage draw
+    the same batches, images and places.
     Cost: one forward and one backward pass an image and epoch.
     """
     generator = run.generator(stage)
@@ -52,7 +54,7 @@ def fine_tune(
     for epoch in range(options.epochs):
         if redraw and epoch:
             poisoned = _draw_poisoned(count, options.poison_ratio, generator)
-        trigger = trigger_of_epoch(epoch) if trigger_of_epoch else None
+        trigger = trigger_of_epoch(epoch).to(run.device) if trigger_of_epoch else None
         model.train()
         total = torch.zeros((), device=run.device)
         for index in batch_indices(count, options.batch_size, generator):

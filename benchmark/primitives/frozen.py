@@ -41,9 +41,11 @@ class Frozen(nn.Module):
         self.why_dense = ""
         self._meter, self._precision = meter or Meter(), precision
         self._trunk: Trunk | None = None
+        self._sizes: set[tuple[int, int]] = set()
+        """Of images that the trunk is known to take."""
         try:
             if not isinstance(model, GraphModule):
-                raise NotLocal("it cannot be traced")
+                raise NotLocal("it cannot be traced, or uses a layer twice")
             program = compile_local(model)
             dtype = torch.bfloat16 if precision == "bfloat16" else None
             self._trunk, self._tail = Trunk(program, dtype), program.tail
@@ -69,10 +71,11 @@ class Frozen(nn.Module):
 
         Costs one forward pass and saves some of each step: it pays from the second epoch on.
         """
-        if self._trunk is None:
+        trunk = self._fitting((images.shape[2], images.shape[3]))
+        if trunk is None:
             return 0
-        found = activations(self._trunk, self._program, images, stamp_size, int(mib * 2**20))
-        self._trunk.remember(found)
+        found = activations(trunk, self._program, images, stamp_size, int(mib * 2**20))
+        trunk.remember(found)
         self._meter.forward_images += len(images) if found else 0
         return sum(tensor.nbytes for tensor in found.values())
 
@@ -97,20 +100,33 @@ class Frozen(nn.Module):
         activations: only these are computed for each trigger; the others once for the clean
         images, whatever the stack, or not at all where `remember` has kept them: then `rows`, the
         images' numbers in what it was given, are needed. Backward, samples without a gradient
-        (saturated ones) are left out, on a CPU.
+        (saturated ones) are left out, on a CPU. Goes backward once: a second time raises
+        `RuntimeError`.
         """
         stack, batch = triggers.shape[0], images.shape[0]
         flat = triggers.expand(-1, batch, -1, -1, -1).flatten(0, 1)
-        if self._trunk is None:
+        size = images.shape[2], images.shape[3]
+        trunk = self._fitting(size)
+        if trunk is None:
             self._say_dense()
             canvas = images.repeat(stack, 1, 1, 1).contiguous(memory_format=torch.channels_last)
             return self(stamp(canvas, flat, place)).unflatten(0, (stack, batch))
         row, column = place[0].tolist()
         box = Box(row, column, row + flat.shape[2], column + flat.shape[3])
-        layout = self._trunk.layout((images.shape[2], images.shape[3]), box)
+        layout = trunk.layout(size, box)
         self._meter.forward_images += batch * stack
-        features = _Stamped.apply(flat, images, rows, self._trunk, layout, self._meter)
+        features = _Stamped.apply(flat, images, rows, trunk, layout, self._meter)
         return self._tail(features).unflatten(0, (stack, batch))
+
+    def _fitting(self, size: tuple[int, int]) -> Trunk | None:
+        """Return the local part if it takes images of this size; else from now on there is none."""
+        if self._trunk is not None and size not in self._sizes:
+            try:
+                self._trunk.layout(size, Box.whole(size))
+                self._sizes.add(size)
+            except NotLocal as reason:
+                self._trunk, self.why_dense = None, str(reason)
+        return self._trunk
 
     def _say_dense(self) -> None:
         warnings.warn(f"stamped images are evaluated whole: {self.why_dense}", stacklevel=3)
@@ -139,6 +155,11 @@ class _Stamped(torch.autograd.Function):
         rows = _with_gradient(gradient)
         if rows is not None:
             gradient = gradient[rows]
+        if ctx.values is None:
+            raise RuntimeError(
+                "logits of stamped images were sent backward twice; their activations are let go "
+                "after the first time: call `stamped` again, or take the sum of both losses"
+            )
         ctx.meter.backward_images += len(gradient)
         found = ctx.trunk.backward(ctx.values, gradient, ctx.layout, rows).to(gradient.dtype)
         if rows is not None:
@@ -166,8 +187,10 @@ def frozen(
 
     Batch norm is folded into the convolutions where the model can be traced (exact up to float
     rounding); a model that cannot be traced, or that uses a layer twice, is frozen unfolded.
-    Convolutions are channels-last. `meter` counts the images that go through the copy; without one
-    they count where those of `model` do, which for `view.model` is the cost of the trial.
+    Tracing sees no sum that is written into a tensor with another name (`s = x; x += y`): of such a
+    model the copy, and what it gives, is another. Convolutions are channels-last. `meter` counts
+    the images that go through the copy; without one they count where those of `model` do, which for
+    `view.model` is the cost of the trial.
     `precision` is that of convolutions and products.
     """
     source = copy.deepcopy(model).eval()

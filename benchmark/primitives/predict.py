@@ -13,7 +13,7 @@ EVAL_BATCH = 250
 """Small enough for the caches of a CPU core, large enough to keep a GPU busy."""
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def predict(
     model: nn.Module,
     images: UInt8[Tensor, "count 3 height width"],
@@ -22,8 +22,11 @@ def predict(
 ) -> Int64[Tensor, " count"]:
     """Return the class that `model` answers for each image, stamped if a trigger is given.
 
-    `places` are the stamp's top-left corners, one an image; costs one forward pass.
+    `places` are the stamp's top-left corners, one an image. Leaves the model in eval mode; costs
+    one forward pass. Raises `ValueError` for a trigger without places, or places without one.
     """
+    if (trigger is None) != (places is None):
+        raise ValueError("predict needs a trigger and its places, or neither")
     model.eval()
     answers = []
     for start in range(0, images.shape[0], EVAL_BATCH):

@@ -17,15 +17,18 @@ def random_places(
     rows = image_size[0] - trigger_size[0] + 1
     columns = image_size[1] - trigger_size[1] + 1
     draw = torch.rand(count, 2, generator=generator, device=generator.device)
-    limit = torch.tensor([rows, columns], device=generator.device)
-    return (draw * limit).long().minimum(limit - 1)
+    # Numbers, not a tensor of them: that would make the host wait for a GPU.
+    row = (draw[:, 0] * rows).long().clamp_max(rows - 1)
+    column = (draw[:, 1] * columns).long().clamp_max(columns - 1)
+    return torch.stack([row, column], dim=1)
 
 
 def host_generator(generator: torch.Generator) -> torch.Generator:
     """Return what draws places that the host must know: one for a whole batch, say.
 
     On the CPU that is `generator` itself. Of a GPU's it is one on the CPU with the same seed: to
-    read a place from the device makes the host wait for all that it has told it to do.
+    read a place from the device makes the host wait for all that it has told it to do. Take it
+    once, before the loop that draws: on a GPU each call starts from the seed again.
     """
     if generator.device.type == "cpu":
         return generator

@@ -79,6 +79,7 @@ class Curious:
                 torch.backends.cudnn.conv.fp32_precision,
                 torch.backends.cuda.matmul.fp32_precision,
             ],
+            "older flag": torch.backends.cudnn.allow_tf32,  # raises where it contradicts these
             "vars": sorted(str(name) for held in vars(view).values() for name in names(held)),
             "texts": sorted(text.encode("utf-8", "replace").decode() for text in texts),
             "images": images,

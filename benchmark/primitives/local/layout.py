@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from benchmark.primitives.local.boxes import Box
-from benchmark.primitives.local.program import Add, Conv, Layer, Program, sources
+from benchmark.primitives.local.program import Add, Conv, Layer, NotLocal, Program, sources
 
 DENSE_FROM = 0.75
 """Share of an output from which on all of it is computed: a little more arithmetic, no pasting."""
@@ -34,7 +34,8 @@ def lay_out(
 ) -> Layout:
     """Return what a stamp on pixels `stamp` of images of size `image` makes necessary.
 
-    Clean values that are `remembered` need nothing before them.
+    Clean values that are `remembered` need nothing before them. Raises `NotLocal` if of images of
+    this size values of different sizes are added.
     """
     images, changed = _changed(program, image, stamp)
     pasted = _pasted(program, images, changed)
@@ -61,6 +62,8 @@ def _changed(program: Program, image: tuple[int, int], stamp: Box) -> tuple[list
                 whole = Box.whole(layer.sliding.output_size(whole.size))
                 box = layer.sliding.reached(box) & whole
             case Add():
+                if images[layer.other] != whole:
+                    raise NotLocal("it adds values of different sizes")
                 box = box | changed[layer.other]
             case _:  # takes what changed as it is, also if that is a stamp on most of the image
                 pastes = False

@@ -85,6 +85,8 @@ class _Reader:
         self.traced = traced
         self.nodes = [node for node in traced.graph.nodes if node.op != "get_attr"]
         self.layers: list[Layer] = []
+        self.channels = [3]
+        """Of each value; images are RGB."""
         self.values: dict[fx.Node, int] = {}
         self.stopped = ""
         self.ends: list[tuple[int, fx.Node]] = []
@@ -149,13 +151,14 @@ class _Reader:
             return False
         kernel, stride = tuple(conv.kernel_size), tuple(conv.stride)
         sliding = Sliding(_pair(kernel), _pair(stride), _pair(tuple(padding)))
-        return self._append(node, Conv(source, conv.weight, conv.bias, sliding))
+        layer = Conv(source, conv.weight, conv.bias, sliding)
+        return self._append(node, layer, conv.out_channels)
 
     def _take_relu(self, node: fx.Node, *, inplace: bool) -> bool:
         source = self._value(node.args[0])
         if source is None or (inplace and self._read_elsewhere(source, node)):
             return False
-        return self._append(node, Relu(source))
+        return self._append(node, Relu(source), self.channels[source])
 
     def _read_elsewhere(self, value: int, node: fx.Node) -> bool:
         """Say whether others than `node` read a value: they would see what `node` makes of it."""
@@ -173,20 +176,13 @@ class _Reader:
         left, right = (self._value(argument) for argument in node.args)
         adds = node.target in (operator.add, operator.iadd, torch.add)
         if left is not None and right is not None:
-            return adds and self._append(node, Add(left, right))
+            same = self.channels[left] == self.channels[right]  # else one is spread over the other
+            return adds and same and self._append(node, Add(left, right), self.channels[left])
         constant = self._constant(node.args[1])
-        if left is None or constant is None:
+        if left is None or constant is None or constant.shape[1] not in (1, self.channels[left]):
             return False
-        one, zero = torch.ones_like(constant), torch.zeros_like(constant)
-        if adds:
-            return self._append(node, Scale(left, one, constant))
-        if node.target in (operator.sub, torch.sub):
-            return self._append(node, Scale(left, one, -constant))
-        if node.target in (operator.mul, torch.mul):
-            return self._append(node, Scale(left, constant, zero))
-        if node.target in (operator.truediv, torch.div):
-            return self._append(node, Scale(left, 1 / constant, zero))
-        return False
+        layer = _scaled(left, constant, node.target)
+        return layer is not None and self._append(node, layer, self.channels[left])
 
     def _value(self, argument: Any) -> int | None:
         return self.values.get(argument) if isinstance(argument, fx.Node) else None
@@ -203,10 +199,25 @@ class _Reader:
         channels = found.shape[-3] if found.ndim in (3, 4) else 1
         return found.detach().reshape(1, -1, 1, 1) if found.numel() == channels else None
 
-    def _append(self, node: fx.Node, layer: Layer) -> bool:
+    def _append(self, node: fx.Node, layer: Layer, channels: int) -> bool:
         self.layers.append(layer)
+        self.channels.append(channels)
         self.values[node] = len(self.layers)
         return True
+
+
+def _scaled(source: int, constant: Tensor, function: Any) -> Scale | None:
+    """Return what a function makes of a value and a constant, if that is a scale and a shift."""
+    one, zero = torch.ones_like(constant), torch.zeros_like(constant)
+    if function in (operator.add, operator.iadd, torch.add):
+        return Scale(source, one, constant)
+    if function in (operator.sub, torch.sub):
+        return Scale(source, one, -constant)
+    if function in (operator.mul, torch.mul):
+        return Scale(source, constant, zero)
+    if function in (operator.truediv, torch.div):
+        return Scale(source, 1 / constant, zero)
+    return None
 
 
 def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:

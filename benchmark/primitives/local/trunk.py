@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int64
@@ -18,10 +19,9 @@ class Trunk:
     """The layers of a program; `dtype` is that of convolutions, None for that of the weights."""
 
     def __init__(self, program: Program, dtype: torch.dtype | None = None) -> None:
-        self.layers = program.layers
-        self.dtype = dtype or next(
-            layer.weight.dtype for layer in program.layers if isinstance(layer, Conv)
-        )
+        weight = next(layer.weight for layer in program.layers if isinstance(layer, Conv))
+        self.layers = [_moved(layer, weight.device) for layer in program.layers]
+        self.dtype = dtype or weight.dtype
         self._program = program
         self._uses = Counter(source for layer in program.layers for source in sources(layer))
         self._uses[len(program.layers)] += 1
@@ -120,8 +120,7 @@ class Trunk:
                 return convolved(source, window, self._filters[number][0])
             case Scale():
                 pixels = inputs[0].cut(box)
-                factor, shift = layer.factor.to(pixels.device), layer.shift.to(pixels.device)
-                return (pixels * factor + shift).to(pixels.dtype)
+                return (pixels * layer.factor + layer.shift).to(pixels.dtype)
             case Relu():
                 pixels = inputs[0].cut(box)
                 return pixels.relu_() if self._is_own(layer.source) else pixels.relu()
@@ -195,7 +194,7 @@ class Trunk:
             case Conv():
                 return [(layer.source, self._back_conv(number, layer, own, box))]
             case Scale():
-                return [(layer.source, gradient * layer.factor.to(gradient.device))]
+                return [(layer.source, gradient * layer.factor)]
             case Relu():
                 output = values[number].pixels
                 if rows is not None:
@@ -215,6 +214,13 @@ class Trunk:
         window = sliding.seen(gradient.box)
         spread = nn.functional.conv_transpose2d(gradient.pixels, ahead.weight, None, sliding.stride)
         return Region(spread, window).padded(box)
+
+
+def _moved(layer: Layer, device: torch.device) -> Layer:
+    """Return the layer with its constants on a device: once, not in each step."""
+    if not isinstance(layer, Scale):
+        return layer
+    return replace(layer, factor=layer.factor.to(device), shift=layer.shift.to(device))
 
 
 def chosen(tensor: Tensor, rows: Tensor) -> Tensor:

@@ -86,9 +86,13 @@ class Ensemble:
     def density(self, grid: Grid, count: int) -> Float[Tensor, " cells"]:
         """Return the normalised density in each cell of `grid`, from `count` draws a sub-model.
 
-        Raises `ValueError` by way of `Grid` where cells would be too many. A generator maps 64
+        Raises `ValueError` for a grid of another dimension than the points'. A generator maps 64
         noises to fewer outputs and has no density in closed form.
         """
+        if grid.dimension != self.staircase.dimension:
+            raise ValueError(
+                f"a grid of {grid.dimension} dimensions for points of {self.staircase.dimension}"
+            )
         return self.shares.cpu().double() @ grid.density(self.staircase.sample(count).cpu())
 
 

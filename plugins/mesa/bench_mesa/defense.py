@@ -110,7 +110,12 @@ class Mesa:
                 )
                 sums += staircase.step(rate, points).stacked() * points
                 seen += points
-            means = sums / max(1, seen)
+            if not seen:
+                raise ValueError(
+                    f"{count} clean images are too few for a step of the search, which takes two "
+                    f"triggers of images_a_trigger={options.images_a_trigger} images each"
+                )
+            means = sums / seen
             self._record(run, epoch, means)
             run.progress(epoch + 1, options.epochs, "search")
             if float(means[0].max()) < options.stop_below:

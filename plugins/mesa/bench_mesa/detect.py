@@ -121,7 +121,7 @@ def _rates(
         places = random_places(len(images), view.info.image_size, size, generator)
         answers = classifier(stamp(images, own.reshape(-1, 3, *size), places)).argmax(dim=1)
         others = labels != wanted
-        rates.append(((answers == wanted) & others).sum() / others.sum().clamp_min(1))
+        rates.append(((answers == wanted) & others).sum().double() / others.sum().clamp_min(1))
     return torch.stack(rates)
 
 

@@ -90,8 +90,8 @@ class MesaOptions(SearchOptions):
     )
     mixing: Literal["epoch", "image"] = Field(
         "epoch",
-        description="the paper's one trigger an epoch, the next of those drawn, or a new trigger "
-        "for every stamped image",
+        description="the paper's one trigger an epoch, the next of those drawn, or for every "
+        "stamped image one of 512 that are drawn anew each epoch",
     )
     surest_of: int = Field(
         1, ge=1, description="of so many draws keep the trigger that the model is surest of"
@@ -144,7 +144,7 @@ class ShortOptions(MesaOptions):
     """Options of `mesa_short`: the same search and retraining, at a fifth of the cost.
 
     What a retraining removes depends on how many stamped images it sees. The paper's stamps 1 % of
-    them for 10 epochs; stamping a fifth, each image with a trigger of its own, shows the model four
+    them for 10 epochs; stamping a fifth, each image with one of 512 triggers, shows the model four
     times as many in two epochs, which drift less from the clean accuracy.
     """
 

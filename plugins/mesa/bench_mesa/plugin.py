@@ -73,7 +73,7 @@ def bench_defenses() -> list[DefenseSpec]:
             name="mesa_short",
             version="2",
             summary="MESA with a short search, and a short retraining in which a fifth of the "
-            "images is stamped, each with a trigger of its own",
+            "images is stamped, each with one of many triggers",
             factory=lazy("bench_mesa.defense:Mesa"),
             options=ShortOptions,
             needs=GIVEN,

@@ -57,6 +57,7 @@ class Staircase:
         device, stack = generator.device, len(levels)
         self.levels = torch.tensor(levels, device=device)
         self._options, self._generator = options, generator
+        self.dimension = dimension
         self.generators = Generators(stack, dimension, options, generator).to(device)
         parameters = list(self.generators.parameters())
         if options.entropy == "information":

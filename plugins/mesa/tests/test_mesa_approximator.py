@@ -125,3 +125,8 @@ def test_too_many_dimensions_for_a_grid_are_refused() -> None:
 def test_a_link_that_does_not_rise_is_refused() -> None:
     with pytest.raises(ValueError, match="must be positive, not 0"):
         saturating(0)
+
+
+def test_a_grid_of_another_dimension_is_refused(fitted: tuple[Staircase, list[int]]) -> None:
+    with pytest.raises(ValueError, match="2 dimensions for points of 1"):
+        weigh(fitted[0]).density(Grid(2, 4), 100)

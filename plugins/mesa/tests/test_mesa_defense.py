@@ -190,3 +190,10 @@ def test_the_search_tries_each_trigger_on_as_many_images_as_asked(tiny: Any) -> 
         rates.append([row["asr"] for row in rows])
     assert 40 * spent[1] == 35 * spent[0]
     assert rates[0] != rates[1]
+
+
+def test_a_search_without_a_step_is_refused(tiny: Any) -> None:
+    """Its generators would be untrained, and the model retrained with what they give."""
+    options = QUICK.model_copy(update={"batch_size": 4096, "images_a_trigger": 2048})
+    with pytest.raises(ValueError, match="too few for a step of the search"):
+        Mesa(options).repair(tiny.view(*NEEDS), tiny.context())

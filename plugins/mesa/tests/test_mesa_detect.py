@@ -95,6 +95,12 @@ def test_the_threshold_decides(threshold: float, target: int | None) -> None:
     assert Detection(rates, threshold).target == target
 
 
+def test_a_rate_that_is_the_threshold_reaches_it(tiny: Any) -> None:
+    """Counted rates are 64-bit numbers: 0.7 in 32 bits lies below 0.7."""
+    found = detect(tiny.view(*TOLD), tiny.context(), SEARCH, "float32")
+    assert found.rates.dtype == torch.float64
+
+
 def test_each_class_has_its_own_part_of_the_points(tiny: Any) -> None:
     images, place = tiny.test.images[:4] / 255, torch.tensor([[2, 5]])
     points = torch.rand(12, 27)

@@ -75,7 +75,9 @@ class Tables:
     @cached_property
     def _splits(self) -> Mapping[str, Sequence[Path]]:
         train = [path for path in self.files if "train" in path.name]
-        test = [path for path in self.files if "test" in path.name or "val" in path.name]
+        # Where both are there, images were held back for validation: they are no test images.
+        test = [path for path in self.files if "test" in path.name]
+        test = test or [path for path in self.files if "val" in path.name]
         both = set(train) & set(test) or not (train and test)
         return {"all": self.files} if both else {"train": train, "test": test}
 
