@@ -163,3 +163,11 @@ def tiny() -> TinyCase:
     assert case.asr(model) > 0.95
     assert case.accuracy(model) > 0.95
     return case
+
+
+@pytest.fixture(autouse=True)
+def _the_same_numbers_each_time() -> None:
+    """Seed torch, whose numbers else depend on the tests that ran before in this process."""
+    import torch
+
+    torch.manual_seed(0)

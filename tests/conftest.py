@@ -21,13 +21,19 @@ from jaxtyping import install_import_hook
 
 # One thread: as fast for small tensors, and the same sums on every machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What the terminal is like, and what whoever runs the tests has chosen, is no part of them.
+for name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "BENCH_PRESET"):
+    os.environ.pop(name, None)
+os.environ["no_proxy"] = "127.0.0.1,localhost"
 
 # How long an example takes says more about the machine than about the code; and the same examples
-# each time, so that a test that passed once does not fail another day.
+# each time, as far as hypothesis can: it also takes constants from modules that are loaded,
+# so a failure prints what gives its example again.
 hypothesis.settings.register_profile(
     "repeatable",
     deadline=None,
     derandomize=True,
+    print_blob=True,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("repeatable")

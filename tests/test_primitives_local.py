@@ -176,7 +176,8 @@ class Scaled(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.relu(self.one(x) * 0.5 + 0.1) * 2
-        return self.head(torch.relu(self.two(x)).amax(dim=(2, 3)))
+        # A mean: where a maximum lies may change with the rounding, and the gradient with it.
+        return self.head(torch.relu(self.two(x)).mean(dim=(2, 3)))
 
 
 @pytest.mark.parametrize("make", [Scaled, lambda: resnet().float()])

@@ -225,7 +225,7 @@ class Store:
     def find_trial(self, prefix: str) -> TrialRecord:
         """Return the one trial whose identity starts with `prefix`; none or two: `UserError`."""
         with explained(self.file):
-            known = rows.starting_with(self._connection, TRIAL, prefix)
+            known = self._starting_with(prefix)
             if not known:
                 self._flat_trials()  # or is it there and cannot be found?
         if not known:
@@ -237,6 +237,11 @@ class Store:
         if found is None:
             raise damaged(self.file, f"the row of trial {known[0]} is not where it belongs")
         return found
+
+    def _starting_with(self, prefix: str) -> list[str]:
+        # An identity is ASCII; for bytes that are no UTF-8 SQLite would not even look.
+        ascii_only = prefix.isascii()
+        return rows.starting_with(self._connection, TRIAL, prefix) if ascii_only else []
 
     def built_on(self, identity: str) -> list[str]:
         """Return the finished trials and victims that started from the model `identity`.

@@ -166,13 +166,15 @@ def test_a_link_opens_a_trial(browser, report):
 def test_light_dark_and_paper(reader):
     axis = ".js-plotly-plot .xtitle"
     reader.figures()
-    seen = {}
-    for scheme in ("light", "dark"):
+    colours = {"light": ("rgb(255, 255, 255)", "rgb(27, 31, 36)")}
+    colours["dark"] = ("rgb(20, 23, 27)", "rgb(232, 234, 237)")
+    for scheme, expected in colours.items():
         reader.page.emulate_media(color_scheme=scheme)
-        reader.page.wait_for_timeout(300)
-        seen[scheme] = (reader.colour(), reader.colour("fill", axis))
-    assert seen["light"] == ("rgb(255, 255, 255)", "rgb(27, 31, 36)")
-    assert seen["dark"] == ("rgb(20, 23, 27)", "rgb(232, 234, 237)")
+        for _ in range(100):  # figures are drawn anew
+            if (seen := (reader.colour(), reader.colour("fill", axis))) == expected:
+                break
+            reader.page.wait_for_timeout(100)
+        assert seen == expected, scheme
     reader.page.emulate_media(color_scheme="dark", media="print")
     assert reader.colour() == "rgb(255, 255, 255)"
     assert reader.page.locator("nav").is_hidden()
