@@ -107,6 +107,7 @@ def test_a_base_model_has_all_cores_in_a_copy_of_the_process_of_all_jobs(tmp_pat
     base, attack = (one.job for one in make_plan(config, data, machine).jobs[:2])
     (tmp_path / "work").mkdir()
     progress = str(tmp_path / "work" / "progress")
+    forget_nursery()  # an earlier test's, in which this test's jobs would be carried out
     before = children("benchmark.sandbox.nursery")
     try:
         warm_up(base.model_dump_json(), progress)

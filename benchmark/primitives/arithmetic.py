@@ -26,6 +26,7 @@ def compute_exactly(threads: int) -> None:
 def arithmetic(device: torch.device, precision: Precision) -> torch.autocast:
     """Return a context in which convolutions and products run in `precision`.
 
-    `precision` is `float32` or `bfloat16`; batch norm's statistics, losses and weights stay float32.
+    `precision` is `float32` or `bfloat16`; batch norm's statistics, losses and weights stay in
+    float32.
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
