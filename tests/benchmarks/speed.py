@@ -19,7 +19,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -47,11 +47,13 @@ NETWORKS = {"quarter width": 16, "ResNet-18": 64}
 FORWARD_GFLOP = {"ResNet-18": 1.11, "quarter width": 0.0708}
 """Of one 32×32 image; an input gradient costs as much again, weights' gradients once more."""
 
-SEARCHES = {
-    "quarter width": [(0, 0), (0, 512), (0, 4000), (0.8, 0), (0.8, 512), (0.8, 4000)],
-    "ResNet-18": [(0, 0), (0, 1024), (0.8, 0), (0.8, 1024)],
-}
-"""Share of saturated samples, MiB for clean activations."""
+CACHES = {"quarter width": (0, 512, 4000), "ResNet-18": (0, 1024)}
+"""MiB for clean activations."""
+SATURATED = (0, 0.8)
+"""Shares of samples."""
+
+Work = Callable[[int], object]
+"""A way to do something; given the number of the round."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +77,15 @@ def network(name: str) -> nn.Module:
     return Classifier(ResNet(width, stages, 10), (0.5,) * 3, (0.25,) * 3).eval()
 
 
-def alternately(
-    plain: Callable[[int], object], ours: Callable[[int], object], rounds: int
-) -> tuple[float, float]:
-    """Return the median seconds of both, after one round that is not counted."""
-    seconds: tuple[list[float], list[float]] = ([], [])
+def alternately(ways: Sequence[Work], rounds: int) -> list[float]:
+    """Return the median seconds of each way, after one round that is not counted."""
+    seconds: list[list[float]] = [[] for _ in ways]
     for number in range(rounds + 1):
-        for times, work in zip(seconds, (plain, ours), strict=True):
+        for times, work in zip(seconds, ways, strict=True):
             started = time.perf_counter()
             work(number)
             times.append(time.perf_counter() - started)
-    return statistics.median(seconds[0][1:]), statistics.median(seconds[1][1:])
+    return [statistics.median(times[1:]) for times in seconds]
 
 
 class Bench:
@@ -115,26 +115,37 @@ class Bench:
         found.remember(self.pixels, SIZE, cache_mib * COUNT / 8000)
         return found
 
-    def row(self, work: str, images: int, seconds: tuple[float, float], passes: float) -> Row:
+    def row(self, work: str, images: int, seconds: Sequence[float], passes: float) -> Row:
         """Return a row; `passes`: forward passes to which an image's work amounts."""
         plain, ours = (images / one for one in seconds)
         of_peak = ours * passes * FORWARD_GFLOP[self.name] / self.peak
         return Row(self.name, work, plain, ours, plain and ours / plain, of_peak)
 
-    def search_steps(
-        self, saturated: float, cache_mib: float
-    ) -> tuple[Callable[[int], None], Callable[[int], None]]:
-        """Return a step of the textbook's search and one of ours, from the same weights."""
+    def search_steps(self, saturated: float, *caches_mib: float) -> list[Work]:
+        """Return a step of the textbook's search, and of ours with each cache, of one start."""
         options = MesaOptions()
-        classifier = self.classifier(cache_mib)
-        torch.manual_seed(1)
-        together = Staircase(27, options.levels, options, torch.Generator().manual_seed(0))
-        testing = self.testing(classifier, 0)
+
+        testing = self.testing(self.classifier(0), 0)
         with torch.no_grad():
             values = testing(torch.rand(3 * BATCH, 27))
         level = float(values.quantile(1 - saturated)) if saturated else 1.0
-        together.levels = torch.full((3,), level)
-        apart = [Alone(together, number, options) for number in range(3)]
+
+        def start() -> Staircase:
+            torch.manual_seed(1)
+            stack = Staircase(27, options.levels, options, torch.Generator().manual_seed(0))
+            stack.levels = torch.full((3,), level)
+            return stack
+
+        def ours(cache_mib: float) -> Work:
+            classifier, together = self.classifier(cache_mib), start()
+
+            def step(number: int) -> None:
+                report = together.step(self.testing(classifier, number), BATCH)
+                self.saturated.append(float(report.saturated.mean()))
+
+            return step
+
+        apart = [Alone(start(), number, options) for number in range(3)]
         noise = torch.rand(3, BATCH, options.noise)
 
         def plain(number: int) -> None:
@@ -143,19 +154,16 @@ class Bench:
             for one, own in zip(apart, noise, strict=True):
                 one.step(rate, own, own.flip(0))
 
-        def ours(number: int) -> None:
-            report = together.step(self.testing(classifier, number), BATCH)
-            self.saturated.append(float(report.saturated.mean()))
+        return [plain, *map(ours, caches_mib)]
 
-        return plain, ours
-
-    def search(self, saturated: float, cache_mib: float) -> Row:
+    def searches(self, saturated: float, caches_mib: Sequence[float]) -> Iterator[Row]:
         """MESA's three sub-models, generators and statistic networks included."""
         self.saturated.clear()
-        seconds = alternately(*self.search_steps(saturated, cache_mib), self.rounds)
+        textbook, *seconds = alternately(self.search_steps(saturated, *caches_mib), self.rounds)
         found = statistics.fmean(self.saturated)
-        work = f"search, {found:.0%} saturated, cache {cache_mib:g} MiB"
-        return self.row(work, 3 * BATCH, seconds, 2)
+        for cache_mib, one in zip(caches_mib, seconds, strict=True):
+            work = f"search, {found:.0%} saturated, cache {cache_mib:g} MiB"
+            yield self.row(work, 3 * BATCH, (textbook, one), 2)
 
     def ladder(self) -> Iterator[Row]:
         """The tricks of the search one after another, each with those before it; 80 % saturated."""
@@ -170,7 +178,7 @@ class Bench:
         def step(values: Tensor) -> None:
             (level - values).clamp_min(0).sum().backward()
 
-        def one_by_one(model: nn.Module, channels_last: bool) -> Callable[[int], None]:
+        def one_by_one(model: nn.Module, channels_last: bool) -> Work:
             def work(number: int) -> None:
                 row, column = self.places[number][0].tolist()
                 images = self.images
@@ -182,7 +190,7 @@ class Bench:
 
             return work
 
-        def at_once(classifier: Frozen, skip: float) -> Callable[[int], None]:
+        def at_once(classifier: Frozen, skip: float) -> Work:
             def work(number: int) -> None:
                 frozen_module._SKIP_BELOW = skip
                 points = noise.flatten(0, 1).requires_grad_()
@@ -206,8 +214,9 @@ class Bench:
             "+ 512 MiB remembered": at_once(kept, usual),
         }
         textbook = one_by_one(self.model, channels_last=False)
-        for work, ours in ways.items():
-            yield self.row(work, 3 * BATCH, alternately(textbook, ours, self.rounds), 2)
+        plain, *seconds = alternately([textbook, *ways.values()], self.rounds)
+        for work, one in zip(ways, seconds, strict=True):
+            yield self.row(work, 3 * BATCH, (plain, one), 2)
         frozen_module._SKIP_BELOW = usual
 
     def testing(self, classifier: Frozen, number: int) -> Callable[[Tensor], Tensor]:
@@ -232,7 +241,7 @@ class Bench:
             place = self.places[number]
             target_losses(classifier, images, patterns, place, 0, self.rows).sum().backward()
 
-        seconds = alternately(plain, ours, self.rounds)
+        seconds = alternately([plain, ours], self.rounds)
         return self.row(f"ten patterns, cache {cache_mib:g} MiB", 10 * BATCH, seconds, 2)
 
     def detection(self) -> Row:
@@ -255,7 +264,7 @@ class Bench:
         def classes(number: int) -> None:
             ten.step(class_rates(classifier, images, self.places[number], SIZE), len(images))
 
-        alone, together = alternately(search, classes, self.rounds)
+        alone, together = alternately([search, classes], self.rounds)
         return Row(
             self.name,
             "one class's search : ten classes'",
@@ -290,7 +299,7 @@ class Bench:
                 model, data, options, run, trigger_of_epoch=lambda _epoch: torch.ones(3, 3, 3)
             )
 
-        return self.row("training", COUNT, alternately(plain, ours, self.rounds), 3)
+        return self.row("training", COUNT, alternately([plain, ours], self.rounds), 3)
 
     def scoring(self) -> Row:
         """Clean and stamped answers of 256 images, beside two bare forward passes."""
@@ -308,7 +317,7 @@ class Bench:
             predict(model, self.pixels)
             predict(model, self.pixels, torch.ones(3, 3, 3), places)
 
-        seconds = alternately(plain, ours, self.rounds)
+        seconds = alternately([plain, ours], self.rounds)
         self.model.to(memory_format=torch.contiguous_format)
         return self.row("scoring, beside bare forward", 2 * COUNT, seconds, 1)
 
@@ -335,7 +344,8 @@ def rows(short: bool, rounds: int, precision: str, peak: float) -> Iterator[Row]
     """Run everything, or with `short` the quarter width alone."""
     for name in list(NETWORKS)[: 1 if short else None]:
         bench = Bench(name, rounds, precision, peak)
-        yield from (bench.search(*setting) for setting in SEARCHES[name])
+        for saturated in SATURATED:
+            yield from bench.searches(saturated, CACHES[name])
         if name == "quarter width":
             yield from bench.ladder()
         yield bench.pixel(512)
