@@ -86,6 +86,11 @@ def read_catalogue(path: Path | None = None) -> tuple[Entry, ...]:
         raise UserError(f"catalogue {path} cannot be read: {error}") from None
 
 
+def shipped_packages() -> frozenset[str]:
+    """Return the names of the packages whose code is in this repository."""
+    return frozenset(e.distribution for e in read_catalogue() if e.source.startswith("./"))
+
+
 def find_entry(kind: Kind, name: str) -> Entry | None:
     """Return the catalogue's entry for a component, or None."""
     entries = (e for e in read_catalogue() if (e.kind, e.name) == (kind, name))

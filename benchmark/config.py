@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,6 +22,7 @@ from benchmark.settings import (
     Layer,
     RunOptions,
     SplitOptions,
+    as_text,
     check_namespaces,
     layer,
     make_options,
@@ -69,7 +71,8 @@ class Chosen:
     found: Registered[Any]
     options: BaseModel
     by_hand: Mapping[str, Any] = field(default_factory=dict)
-    """The options of this component that the command set, those of all retraining among them."""
+    """The options of this component that the command set, or a preset file of somebody's own; those
+    of all retraining among them."""
 
     @property
     def spec(self) -> Any:
@@ -286,7 +289,7 @@ class _Maker:
             self._retrain(spec, self.request.sets),
             by_hand,
         ]
-        by_hand = {**self._retrain(spec, self.request.sets), **by_hand}
+        by_hand = {**self._stated(spec), **self._retrain(spec, self.request.sets), **by_hand}
         return Chosen("defense", found, _options(found, name, layers), by_hand)
 
     def shared(self, model: type[Any], namespace: str) -> Any:
@@ -307,11 +310,22 @@ class _Maker:
 
             make_options(FineTune, "retrain", [given])
 
-    def _retrain(self, spec: DefenseSpec, sets: Mapping[str, Any]) -> Layer:
+    def _retrain(self, spec: DefenseSpec, sets: Mapping[str, Any]) -> dict[str, Any]:
         """Return the `retrain.` entries that this defense has an option for."""
         keys = option_keys(spec.options)
         given = {f"retrain.{key}": value for key, value in layer(sets, "retrain").items()}
         return {key: value for key, value in given.items() if key in keys}
+
+    def _stated(self, spec: DefenseSpec) -> dict[str, str]:
+        """Return what a preset file itself says of this defense and holds for it, as after `--set`.
+
+        Of a shipped preset that is nothing: its name tells all.
+        """
+        own = self.preset.own
+        found = self._retrain(spec, own)
+        for key in itertools.chain.from_iterable(self._plugin_layers(spec)):
+            found.pop(key, None)  # what a plugin says of its own retraining counts more
+        return {key: as_text(value) for key, value in {**found, **layer(own, spec.name)}.items()}
 
     def _preset_layer(self, kind: Kind, spec: DatasetSpec | ModelSpec | AttackSpec) -> Layer:
         """Return the preset's settings for a component, which may not be the preset's own.

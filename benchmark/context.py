@@ -65,6 +65,7 @@ class RunContext:
     meter: Meter = field(default_factory=Meter)
     series: list[dict[str, float | int | str]] = field(default_factory=list)
     progress_file: Path | None = None
+    series_file: Path | None = None
     _last_progress: float = field(default=0.0, repr=False)
 
     def generator(self, *axes: str | int) -> torch.Generator:
@@ -101,13 +102,18 @@ class RunContext:
         temporary.replace(self.progress_file)
 
     def record(self, series: str, **values: float | int | str) -> None:
-        """Keep one row of diagnostics with the trial, under the name `series`.
+        """Keep one row of diagnostics with the trial, under the name `series`, also if it fails.
 
         A tensor or array of one number counts as that number (on a GPU it is waited for). Raises
         `TypeError` for what is neither number nor text.
         """
         plain = {name: _plain(name, value) for name, value in values.items()}
-        self.series.append({"series": series, **plain})
+        row = {"series": series, **plain}
+        self.series.append(row)
+        if self.series_file is not None:
+            # At once: of a job that fails or is ended, its curves are what tells why.
+            with self.series_file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
 
 
 def _plain(name: str, value: Any) -> float | int | str:

@@ -182,7 +182,7 @@ class PlainDisplay:
         self._remaining.finish(planned, report)
         self._line(summary(planned, report))
 
-    def skipped(self, planned: Planned, reason: str) -> None:
+    def skipped(self, planned: Planned, reason: str, _report: Report | None) -> None:
         """Print why a job does not run."""
         self._remaining.finish(planned, None)
         self._line(f"{planned.label}: not run: {reason}")

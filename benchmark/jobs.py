@@ -38,7 +38,8 @@ class Component(Message):
     def code_version(self) -> str:
         """Return the version, and of a file the start of its hash: other code has another one.
 
-        Somebody who edits one file does not think of raising its version.
+        Somebody who edits one file does not think of raising its version. Of a package the version
+        alone tells: code that is edited in place under the same version is taken for the same.
         """
         return " ".join(filter(None, (self.version, self.origin.get("digest", "")[:12])))
 

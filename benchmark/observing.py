@@ -74,12 +74,22 @@ class Observed:
         self._display.finished(planned, report)
         if planned.job.id in self._trials:
             trial, _, _ = self._trials.pop(planned.job.id)
-            self._counts[report.status] += 1
-            self._tell("bench_trial_finished", trial=trial, result=_result(report))
+            self._finish(trial, report)
 
-    def skipped(self, planned: Planned, reason: str) -> None:
-        """Pass it on: a trial that never started is not announced."""
-        self._display.skipped(planned, reason)
+    def _finish(self, trial: TrialEvent, report: Report) -> None:
+        self._counts[report.status] += 1
+        self._tell("bench_trial_finished", trial=trial, result=_result(report))
+
+    def skipped(self, planned: Planned, reason: str, report: Report | None) -> None:
+        """Announce both start and end of a trial that fails with its attack; else pass it on.
+
+        Thus no observer is told of the end of a trial of whose start it was not.
+        """
+        self._display.skipped(planned, reason, report)
+        if report is not None and isinstance(planned.job, TrialJob):
+            trial = _event(planned, planned.job)
+            self._tell("bench_trial_started", trial=trial)
+            self._finish(trial, report)
 
     def lost(self, planned: Planned, reason: str, times: int) -> None:
         """Forget a trial that went down with its worker; its new start is announced again."""

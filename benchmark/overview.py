@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Literal
@@ -44,6 +44,23 @@ def overview(plugins: Plugins, catalogue: Sequence[Entry]) -> list[Row]:
     rows += [_known(e, broken) for e in catalogue if (e.kind, e.name) not in loaded]
     kinds = list(KINDS)
     return sorted(rows, key=lambda row: (kinds.index(row.kind), row.name, row.origin))
+
+
+def opened(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the dotted key of every option in a row's `options`, with its own schema."""
+    groups = schema.get("$defs", {})
+
+    def under(model: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[Any]:
+        for name, option in model.get("properties", {}).items():
+            own = {**option, "default": given[name]} if name in given else option
+            group = groups.get(str(own.get("$ref", "")).removeprefix("#/$defs/"), {})
+            if group.get("type") == "object":
+                for key, inner in under(group, own.get("default", {})):
+                    yield f"{name}.{key}", inner
+            else:
+                yield name, own
+
+    return under(schema, {})
 
 
 def as_json(rows: Iterable[Row], plugins: Plugins) -> dict[str, Any]:

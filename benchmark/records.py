@@ -73,7 +73,8 @@ class TrialRecord:
     defense: str
     version: str
     variant: str
-    """The defense's options that were set by hand, such as `epochs=5`; empty by default."""
+    """The defense's options that were set by hand, such as `epochs=5`; empty by default. What
+    somebody's own preset file says is set by hand too."""
     setting: str
     """Preset and the other options set by hand; heads the leaderboard."""
     knowledge: tuple[str, ...]

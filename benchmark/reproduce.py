@@ -14,7 +14,7 @@ from rich.console import Console
 from benchmark.config import Request, resolve
 from benchmark.errors import UserError
 from benchmark.plan import Plan, Planned
-from benchmark.plugins import load_plugins
+from benchmark.plugins import Plugins, load_plugins
 from benchmark.preset import load_preset
 from benchmark.rehearsal import rehearse
 from benchmark.report.escape import printable
@@ -23,7 +23,14 @@ from benchmark.report.reproduction import claims, figures
 from benchmark.report.reproduction_figures import draw
 from benchmark.report.reproduction_page import Made, csv_rows, page
 from benchmark.report.whole import write_whole
-from benchmark.session import Options, describe, plan_for, run_missing
+from benchmark.session import (
+    Options,
+    check_out,
+    describe,
+    plan_for,
+    run_missing,
+    warn_of_faults,
+)
 from benchmark.store import Store
 from benchmark.study import Grid, Study, StudyRow, load_study
 
@@ -63,21 +70,23 @@ class _Cell:
 
 def start(wanted: Wanted, options: Options) -> int:
     """Run what is missing and write the page; returns the exit status of the run."""
+    check_out(options.out)
     options.placing.check()
     study = load_study(wanted.study)
     grids = study.grids(wanted.grids, wanted.preset)
     _check_page(wanted.page)
-    cells = _cells(study, grids, wanted, options)
+    messages = Console(stderr=True)
+    plugins = load_plugins(options.plugin_files)
+    warn_of_faults(plugins, messages)
+    cells = _cells(study, grids, wanted, options, plugins)
     plan = _merged([cell.plan for cell in cells])
     if options.dry_run:
         describe(plan, options)
         return 0
-    messages = Console(stderr=True)
     status = 0
     with Store.open(options.out, write=wanted.run, create=wanted.run) as store:
         if wanted.run:
-            observers = load_plugins(options.plugin_files).observers
-            status = run_missing(plan, store, options, messages, observers)
+            status = run_missing(plan, store, options, messages, plugins.observers)
             if store.trials_frame().empty:  # interrupted before the first trial
                 return status
         _report(study, grids, cells, store, wanted)
@@ -103,8 +112,9 @@ def _report(
     _write(wanted.page, page(study, grids, found, argued, made, pictures), csv_rows(found))
 
 
-def _cells(study: Study, grids: Sequence[Grid], wanted: Wanted, options: Options) -> list[_Cell]:
-    plugins = load_plugins(options.plugin_files)
+def _cells(
+    study: Study, grids: Sequence[Grid], wanted: Wanted, options: Options, plugins: Plugins
+) -> list[_Cell]:
     rows = [row for row in study.row if wanted.ablations or not row.ablation]
     cells = []
     for grid, row in itertools.product(grids, rows):
@@ -121,14 +131,15 @@ def _own(plan: Plan, defense: str) -> Plan:
 
 
 def _request(study: Study, grid: Grid, row: StudyRow, wanted: Wanted) -> Request:
+    preset = wanted.preset or grid.preset
     return Request(
-        preset=wanted.preset or grid.preset,
+        preset=preset,
         # All of them, so that `--set` may name any; a row keeps its own.
         defenses=tuple(dict.fromkeys(one.defense for one in study.row)),
         attacks=(grid.attack,),
         seeds=wanted.seeds,
         first_seed=wanted.first_seed,
-        sets={**_triggers(grid, wanted), **(wanted.sets or {}), **row.set},
+        sets={**_triggers(grid, wanted), **(wanted.sets or {}), **row.sets(preset)},
         data_dir=wanted.data_dir,
     )
 

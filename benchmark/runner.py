@@ -33,8 +33,8 @@ class Display(Protocol):
     def finished(self, planned: Planned, report: Report) -> None:
         """A job's report is stored."""
 
-    def skipped(self, planned: Planned, reason: str) -> None:
-        """A job will not run."""
+    def skipped(self, planned: Planned, reason: str, report: Report | None) -> None:
+        """A job will not run; `report` says so of one that counts as failed."""
 
     def lost(self, planned: Planned, reason: str, times: int) -> None:
         """A job went down with its worker, for the `times`-th time, and will be started again."""
@@ -164,10 +164,12 @@ class Runner:
 
     def _give_up(self, planned: Planned, status: Literal["failed", "skipped"], why: str) -> None:
         """Note a job that cannot run, because of the model that it needs."""
+        report = None
         if status == "failed":
-            report = Report(id=planned.job.id, status="failed", error=why)
-            why = self._keep(planned, report).error
+            failed = Report(id=planned.job.id, status="failed", error=why)
+            report = self._keep(planned, failed)
+            why = report.error
         else:
             self.keeper.skip(planned)
             self.tally.skipped += 1
-        self.display.skipped(planned, why)
+        self.display.skipped(planned, why, report)

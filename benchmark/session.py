@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmark.catalogue import shipped_packages
 from benchmark.config import Config, Request, resolve
 from benchmark.data_cache import cache_dir
 from benchmark.display import BarDisplay, PlainDisplay, outlast_readers
@@ -65,10 +67,10 @@ class Options:
 def start(request: Request, options: Options) -> int:
     """Carry out the request; returns the exit status: 0, 1 (some failed) or 130 (interrupted)."""
     messages = Console(stderr=True)
-    _check_out(options.out)
+    check_out(options.out)
     options.placing.check()
     plugins = load_plugins(options.plugin_files)
-    _warn(plugins, messages)
+    warn_of_faults(plugins, messages)
     config = resolve(request, plugins)
     rehearse(config)
     observers = [*plugins.observers, *_shipped_observers(options)]
@@ -88,14 +90,15 @@ def start(request: Request, options: Options) -> int:
     return status
 
 
-def _check_out(out: Path) -> None:
+def check_out(out: Path) -> None:
     """Refuse a wrong folder before minutes are spent on data."""
     existing = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
     if not existing.is_dir():
         raise UserError(f"{existing} is a file, not a folder of results; use another --out")
 
 
-def _warn(plugins: Plugins, console: Console) -> None:
+def warn_of_faults(plugins: Plugins, console: Console) -> None:
+    """Say which plugins are left out, and why."""
     for fault in plugins.faults:
         _say(console, f"warning: {fault.origin} is left out: {fault.error}")
 
@@ -179,7 +182,8 @@ def _run_missing(
     if not jobs:
         failed = _stored_failures(plan, store)
         _say(messages, f"all {len(plan.trials)} trials are there already{_of_which(failed)}")
-        return 1 if failed else 0
+        _tell_of_packages(plan.config, partial(_say, messages))
+        return _ended(failed, options.out, messages)
     _warn_of_lost_weights(lost_models(plan, store, needed), messages)
     clock = Clock.of_store(plan.config.preset.estimate, store, plan.jobs)
     display_type = BarDisplay if messages.is_terminal and not messages.is_dumb_terminal else None
@@ -202,7 +206,20 @@ def _run_missing(
         tally = runner.run()
     failed = _stored_failures(plan, store)
     _say(messages, _finished(tally) + _of_which(failed - (tally.failed - tally.kept)))
-    return 1 if failed or tally.failed else 0
+    return _ended(failed or tally.failed, options.out, messages)
+
+
+def _ended(failed: int, out: Path, messages: Console) -> int:
+    """Return the exit status; where trials failed, say how one finds out why."""
+    if not failed:
+        return 0
+    where = f"--out {shlex.quote(str(out))}"
+    _say(
+        messages,
+        f"why trials failed: bench trials --failed {where}; "
+        f"what one printed: bench show TRIAL --log {where}",
+    )
+    return 1
 
 
 def _agree_on_min_asr(plan: Plan, store: Store, messages: Console) -> None:
@@ -224,6 +241,21 @@ def _tell_of_metrics(plan: Plan, store: Store, rerun: Rerun, say: Callable[[str]
             say(f"{len(found)} trials would have to be run again {why}; they keep what they have")
         else:
             say(f"{len(found)} trials are run again {why} (--rerun never leaves them)")
+
+
+def _tell_of_packages(config: Config, say: Callable[[str], None]) -> None:
+    """Say how code of others is run again that was edited: of a package the version alone counts.
+
+    Somebody who edits his own package would take the numbers of the code before for those of his.
+    """
+    parts = (config.dataset, config.model, *config.attacks, *config.defenses, *config.metrics)
+    names = {one.found.origin.distribution for one in parts if one.found.origin.kind == "package"}
+    others = sorted(names - shipped_packages()) if names else []
+    if others:
+        say(
+            f"if you edited {', '.join(others)}: a package is known by its version; raise that in "
+            "the spec, or give --rerun always"
+        )
 
 
 def _warn_of_lost_weights(lost: int, messages: Console) -> None:

@@ -68,15 +68,16 @@ class RunOptions(Options):
 def _found(path: str) -> Path:
     if not path:
         raise ValueError("a path is empty")  # it would be the folder that one happens to be in
+    shown = path.encode("utf-8", "backslashreplace").decode()  # pydantic takes UTF-8 alone
     try:
         whole = Path(path).expanduser().absolute()
         is_there = whole.exists()
     except RuntimeError as error:  # of `~somebody`, whom this machine does not know
-        raise ValueError(f"{path} is not there: there is no such home folder") from error
+        raise ValueError(f"{shown} is not there: there is no such home folder") from error
     except OSError as error:
-        raise ValueError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+        raise ValueError(f"{shown}: {(error.strerror or str(error)).lower()}") from error
     if not is_there:
-        raise ValueError(f"{whole} is not there")
+        raise ValueError(f"{shown} is not there")
     return whole
 
 
@@ -109,6 +110,13 @@ def check_namespaces(sets: Mapping[str, Any], known: Iterable[str], where: str =
             near = difflib.get_close_matches(namespace, names, n=2, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
             raise UserError(f"{where} {key}: nothing in this run is called {namespace!r}", hint)
+
+
+def as_text(value: Any) -> str:
+    """Return a value of a TOML file as it is written after `--set`."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return ",".join(map(as_text, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def make_options(model: type[M], namespace: str, layers: Sequence[Layer]) -> M:
@@ -192,7 +200,7 @@ def _readings(text: str) -> Iterator[Any]:
     yield _parts(text)
     if text.lower() == "none":
         yield None
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, TypeError):  # the latter of bytes that are no UTF-8
         yield from_json(text)
 
 

@@ -44,8 +44,15 @@ class StudyRow(_Part):
     label: str
     defense: str
     set: dict[str, str] = Field(default_factory=dict, description="as after `--set`")
+    under: dict[str, dict[str, str]] = Field(
+        default_factory=dict, description="preset → what is set there on top of `set`"
+    )
     ablation: bool = Field(False, description="run only where ablations were asked for")
     published: dict[str, Published] = Field(default_factory=dict, description="grid → figures")
+
+    def sets(self, preset: str) -> dict[str, str]:
+        """Return what is set for the row under a preset."""
+        return {**self.set, **self.under.get(preset, {})}
 
 
 class Claim(_Part):

@@ -81,13 +81,12 @@ def _carry_out(job: Job, folder: JobFolder) -> Report:
         limits = Limits(setup.timeout_s, setup.memory_mib, setup.disk_mib)
         exit_ = launch(folder, setup.plugin_threads, limits)
         cost = Cost(seconds=time.monotonic() - started, peak_memory_mib=exit_.peak_memory_mib)
-        series = folder.read_series()
+        # Only the harness says what became of single images.
+        series = [row for row in folder.read_series() if row.get("series") != EXAMPLES]
         result = _result(folder, exit_)
         cost = _cost(result, exit_, cost.seconds)
         found = measure(job, folder, result)
-        # Only the harness says what became of single images.
-        plain = [row for row in series if row.get("series") != EXAMPLES]
-        series = [*plain, *found.pop("examples", ())]
+        series = [*series, *found.pop("examples", ())]
         status, error = "done", ""
     except JobFault as fault:
         status, error, found = "failed", str(fault), {}

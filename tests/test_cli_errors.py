@@ -230,6 +230,7 @@ def test_no_results_yet_is_one_line_that_says_how_to_start(bench, tmp_path, argu
         (["export", "--format", "csv", "-o", "/nowhere/x.csv"], "there is no folder /nowhere"),
         (["show", "zzzz"], "no trial 'zzzz' in"),
         (["show", ""], "8 trials start with ''"),
+        (["show", os.fsdecode(b"\xff")], "no trial '\\udcff' in"),
     ],
 )
 def test_a_wrong_look_at_results_is_one_line(tiny_run, bench, arguments, line):
@@ -373,3 +374,23 @@ def test_records_and_report_show_the_command_without_folders(bench, tiny_run, tm
     assert "bench run --plugin tiny_case.py --dataset tiny" in page
     assert "bench report --out out -or.html" in page
     assert str(tmp_path) not in page
+
+
+def test_the_command_in_the_records_says_which_preset_the_environment_named(
+    command, tiny_run, tmp_path
+):
+    out, preset = tiny_run.copy(tmp_path / "out"), tmp_path / "a=b" / "my study.toml"
+    preset.parent.mkdir()
+    preset.write_text("controls = []\n", encoding="utf-8")
+    other = type(command)(command.home, extra={"BENCH_PRESET": str(preset)})
+    found = {}
+    for scale, more in (("0.1", ()), ("0.2", ("--preset", "quick"))):
+        sets = {"attack__triggers": "170", "shake__scale": scale}
+        assert other(*command.tiny(out, "--defense", "shake", *more, **sets)).returncode == 0
+        with Store.open(out, write=False) as store:
+            told = {one.variant: one.environment["command"] for one in store.trials()}
+        found[scale] = told[f"scale={scale}"]
+    assert found["0.1"].startswith("BENCH_PRESET='my study.toml' bench run --plugin tiny_case.py ")
+    # What is typed counts more, and the variable was not asked.
+    assert found["0.2"].startswith("bench run --plugin tiny_case.py ")
+    assert "BENCH_PRESET" not in found["0.2"]

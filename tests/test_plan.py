@@ -393,7 +393,7 @@ def test_a_run_tells_the_time_that_its_longest_job_still_takes():
     display = PlainDisplay(Console(file=screen), plan().trials, Clock(ESTIMATE), 64)
     others = [one for one in plan().trials if one.job.id != shake.job.id]
     for one in others:
-        display.skipped(one, "of no interest")
+        display.skipped(one, "of no interest", None)
     display.started(shake, Path("progress"))
     display.lost(shake, "its node is gone", 1)
     display.started(shake, Path("progress"))

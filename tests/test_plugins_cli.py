@@ -108,6 +108,28 @@ def test_all_shows_options_and_papers(write_plugin: Writer) -> None:
     assert "paper: A [red] paper" in text
 
 
+def test_all_shows_every_key_as_set_takes_it(write_plugin: Writer) -> None:
+    source = (
+        "from pydantic import Field\nfrom benchmark.api import MetricSpec, Options\n"
+        "class Deep(Options):\n    sizes: tuple[int, ...] = (3, 5)\n"
+        "class Inner(Options):\n"
+        "    lr: float = Field(0.1, description='rate')\n"
+        "    decay: bool = True\n    name: str | None = None\n    deep: Deep = Deep()\n"
+        "class Mine(Options):\n    epochs: int\n    own: Inner = Inner(lr=0.5)\n"
+        "@hookimpl\ndef bench_attacks():\n"
+        "    return [AttackSpec('mine', '1', 'x', list, int, Mine)]\n"
+        "@hookimpl\ndef bench_metrics():\n"
+        "    return [MetricSpec('measure', '1', 'x', int, True, Mine)]\n"
+    )
+    text = listed("--all", "--plugin", str(write_plugin(source)))
+    lines = [
+        *("  attack.epochs", "  attack.own.lr = 0.5  rate", "  attack.own.decay = true"),
+        *("  attack.own.name = none", "  attack.own.deep.sizes = 3,5"),
+    ]
+    assert "\n".join(["attack mine", *lines, ""]) in text
+    assert "metric measure" not in text  # no option of a metric can be set
+
+
 def test_options_whose_schema_fails_spoil_no_other_line(write_plugin: Writer) -> None:
     source = (
         "from pydantic import Field\nfrom benchmark.api import Options\n"

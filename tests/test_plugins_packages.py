@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,31 @@ def test_an_unknown_name_mentions_what_was_not_loaded(
     assert "did you mean noise" in said
     assert "not loaded: " in said
     assert "package bench-example-broken 0.3" in said
+
+
+def test_a_run_that_finds_all_there_says_how_an_edited_package_is_run_again(
+    command: Any, tiny_run: Any, installed_packages: Path, tmp_path: Path
+) -> None:
+    path = os.pathsep.join([str(installed_packages), command.environment()["PYTHONPATH"]])
+    bench = type(command)(command.home, extra={"PYTHONPATH": path})
+    out = tiny_run.copy(tmp_path / "out")
+
+    def again(defense: str) -> str:
+        words = command.tiny(out, "--defense", defense, attack__triggers="170")
+        done = bench(*words)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    told = (
+        "all 4 trials are there already\nif you edited bench-example-noise: a package is known by "
+        "its version; raise that in the spec, or give --rerun always\n"
+    )
+    assert "if you edited" not in again("noise")  # what is missing is run
+    assert told in again("noise")
+    # A plugin file is known by what is in it; the oracle is a package, but a shipped one.
+    said = again("shake")
+    assert "all 4 trials are there already\n" in said
+    assert "if you edited" not in said
 
 
 def test_a_file_and_a_package_of_one_name_are_both_named(

@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from plans import keep_done, plan
 
 from benchmark.config import Config, Request, resolve
 from benchmark.errors import UserError
 from benchmark.plugins import load_plugins
+from benchmark.preset import preset_names
+from benchmark.report.leaderboard import leaderboard
+from benchmark.report.selecting import pairs_named
+from benchmark.store import Store
 
 STUDY = """
 extends = "quick"
@@ -149,6 +154,44 @@ def test_what_a_file_sets_is_of_the_components_that_it_names(told) -> None:
 def test_a_setting_for_what_a_file_names_has_to_be_known(told) -> None:
     with pytest.raises(UserError, match=r"unknown option 'dataset\.test_images'"):
         resolved(told('dataset = "cifar10"\n[settings]\n"dataset.test_images" = 800'))
+
+
+def test_what_a_file_sets_for_a_defense_stands_in_its_row(told, tmp_path: Path) -> None:
+    own = '[settings]\n"retrain.decay" = false\n[settings.shake]\nscale = 0.25'
+    asked = {"preset": str(told(own)), "defenses": ("shake", "fine_tuning")}
+    by_words = plan("retrain.decay=false", "shake.scale=0.25", defenses=asked["defenses"])
+    by_file = plan(**asked)
+    assert [one.job.id for one in by_file.jobs] == [one.job.id for one in by_words.jobs]
+    with Store.open(tmp_path / "out", write=True, create=True) as store:
+        for made in (plan(), by_file, plan("shake.scale=0.75", **asked)):
+            keep_done(made, store)
+        rows = leaderboard(store.trials_frame())
+    shown = {(row.defense, row.shown) for row in rows if row.defense != "oracle"}
+    assert shown == {
+        *(("none", "1"), ("fine_tuning", "1"), ("fine_tuning", "1 retrain.decay=false")),
+        *(("shake", "1"), ("shake", "1 scale=0.25"), ("shake", "1 scale=0.75")),
+    }
+    assert len(pairs_named(rows, "shake:scale=0.25", "fine_tuning:retrain.decay=false")) == 1
+
+
+def by_hand(config: Config) -> dict[str, dict[str, str]]:
+    return {one.spec.name: dict(one.by_hand) for one in config.defenses}
+
+
+def test_a_row_shows_of_a_file_what_holds_for_its_defense(told) -> None:
+    path = told('[settings]\n"retrain.lr" = 0.01\n[settings.mesa]\nlevels = [0.9]\nsamples = [10]')
+    found = by_hand(resolved(path, defenses=("mesa", "mesa_short"), sets={"mesa.lr": "1e-4"}))
+    mesa = {"retrain.lr": "0.01", "levels": "0.9", "samples": "10", "lr": "1e-4"}
+    # What a plugin says of its own retraining in a preset counts more than what is said for all.
+    assert (found["mesa"], found["mesa_short"]) == (mesa, {})
+    assert found["none"] == {}
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_what_a_shipped_preset_says_is_in_no_row(preset: str) -> None:
+    config = resolve(Request(preset=preset), load_plugins())
+    assert not any(by_hand(config).values())
+    assert len(by_hand(config)) > 4
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:

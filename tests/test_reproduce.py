@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmark.config import resolve
 from benchmark.errors import UserError
 from benchmark.placing import Placing
+from benchmark.plugins import load_plugins
 from benchmark.report.reproduction import claims, figures
 from benchmark.report.reproduction_figures import Picture
 from benchmark.report.reproduction_page import Made, csv_rows, page
@@ -32,6 +35,12 @@ POSTER = {
     "MESA, all three": (3.6, 8.2, 1.91, 1.14),
     "pixel-space baseline": (10.5, 51.4, 22.75, 27.41),
 }
+
+
+@pytest.fixture(autouse=True)
+def _a_cache_of_our_own(command, monkeypatch):
+    """Prepare data where the tests do, not in the home folder of whoever runs them."""
+    monkeypatch.setenv("BENCH_CACHE_DIR", command.environment()["BENCH_CACHE_DIR"])
 
 
 def frame(asr: dict[str, list[float]], min_asr: float = 0.9, before: float = 1.0) -> pd.DataFrame:
@@ -163,8 +172,34 @@ def test_what_is_set_by_hand_leaves_a_row_what_its_name_says():
     made = {row.label: _request(STUDY, A[0], row, wanted).sets for row in STUDY.row}
     assert made["MESA, all three"]["mesa.alpha"] == "0.5"
     for row in STUDY.row:
-        assert made[row.label].items() >= row.set.items(), row.label
+        assert made[row.label].items() >= row.sets("quick").items(), row.label
     assert any("mesa.alpha" in row.set for row in STUDY.row)
+
+
+PRESETS = sorted({name for grid in STUDY.grid for name in (grid.preset, *grid.instead)})
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_is_retrained_as_mesa_short_is_retrained_so_under_every_preset(preset):
+    grid = next(one for one in STUDY.grid if preset in (one.preset, *one.instead))
+    wanted, plugins = Wanted("mesa-2019", preset=preset, ablations=True), load_plugins()
+
+    def options(label):
+        [row] = [row for row in STUDY.row if row.label == label]
+        config = resolve(_request(STUDY, grid, row, wanted), plugins)
+        return next(one for one in config.defenses if one.spec.name == row.defense).options
+
+    short = options("mesa_short")
+    assert options("oracle, retrained as mesa_short is").retrain == short.retrain
+    patches = options("random patches, retrained as mesa_short is")
+    assert (patches.retrain, patches.mixing) == (short.retrain, short.mixing)
+
+
+def test_a_row_sets_more_under_a_preset_that_it_names_and_under_no_other():
+    [row] = [row for row in STUDY.row if row.label == "oracle, retrained as mesa_short is"]
+    usual = {"oracle.retrain.epochs": "2", "oracle.retrain.poison_ratio": "0.2"}
+    assert {name for name in PRESETS if row.sets(name) != usual} == {"quick"}
+    assert row.sets("quick").items() >= {"oracle.retrain.epochs": "2"}.items()
 
 
 def test_a_preset_stands_in_for_the_grids_that_it_has_a_part_of():
@@ -239,7 +274,19 @@ def test_the_pages_of_the_documentation_have_that_line_too():
         assert said in (pages / f"grid-{name.lower()}.md").read_text("utf-8")
 
 
+def test_what_is_left_out_is_said_before_anything_runs(command, installed_packages, tmp_path):
+    path = os.pathsep.join([str(installed_packages), command.environment()["PYTHONPATH"]])
+    bench = type(command)(command.home, extra={"PYTHONPATH": path})
+    asked = ["--preset", "quick", "--grid", "A", "--dry-run", "--out", tmp_path / "out"]
+    done = bench("reproduce", "mesa-2019", *asked)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("warning: package bench-example-broken 0.3") == 1
+    assert "is left out: " in done.stderr
+
+
 def test_bad_requests_are_one_line(command, tmp_path):
+    a_file = tmp_path / "results"
+    a_file.touch()
     for arguments, says in (
         (["mesa-2020"], "unknown study 'mesa-2020' (did you mean mesa-2019?)"),
         (["mesa-2019", "--preset", "cifar10-cpu", "--grid", "C"], "cannot stand in"),
@@ -247,6 +294,7 @@ def test_bad_requests_are_one_line(command, tmp_path):
         (["mesa-2019", "-o", tmp_path / "x.csv"], "numbers go into that file (name the page "),
         (["mesa-2019", "-o", tmp_path / "x.CSV"], "numbers go into that file (name the page "),
         (["mesa-2019", "--preset", "quick", "--no-run", "--out", tmp_path / "o"], "no results in"),
+        (["mesa-2019", "--preset", "quick", "--out", a_file], "is a file, not a folder of results"),
     ):
         done = command("reproduce", *arguments)
         assert (done.returncode, done.stdout) == (2, "")

@@ -26,6 +26,7 @@ from benchmark.cli import (
     reproduce,
     run,
     show,
+    trials,
 )
 from benchmark.cli.verbose import NAME as VERBOSE
 from benchmark.cli.verbose import Verbosity, show_traceback, with_verbose
@@ -89,6 +90,7 @@ for module in (
     compare,
     export,
     report,
+    trials,
     show,
     repair,
     merge,

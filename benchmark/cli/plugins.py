@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from benchmark.overview import Row
     from benchmark.plugins import Plugins
 
-_WIDTH_WITHOUT_TERMINAL = 200
 _WIDTH_OF_SEVEN_COLUMNS = 140
 _SEVEN = ("kind", "name", "version", "installed", "is told", "from", "summary")
 _THREE = ("kind", "name", "about")
@@ -52,13 +51,10 @@ def register(app: typer.Typer) -> None:
 
 
 def _show(rows: list[Row], plugins: Plugins, everything: bool) -> None:
-    from rich.console import Console
-
+    from benchmark.cli.listing import listing_console
     from benchmark.report.escape import printable, printable_lines
 
-    console = Console(highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(highlight=False, width=_WIDTH_WITHOUT_TERMINAL)
+    console = listing_console()
     console.print(_table(rows, console.width))
     if everything:
         _show_details(console, rows)
@@ -114,15 +110,25 @@ def _show_details(console: Console, rows: list[Row]) -> None:
     from benchmark.report.escape import printable
 
     for row in rows:
-        options = row.options.get("properties", {})
+        options = list(_options(row))
         if not (row.paper or options):
             continue
         console.print(f"{row.kind} {row.name}", style="bold", markup=False)
         if row.paper:
             console.print(printable(f"  paper: {row.paper}"), markup=False)
-        for key, schema in options.items():
-            default = f" = {schema['default']}" if "default" in schema else ""
-            about = schema.get("description", "")
-            head = row.name if row.kind in ("defense", "metric") else row.kind
-            line = f"  {head}.{key}{default}  {about}".rstrip()
-            console.print(printable(line), markup=False)
+        for line in options:
+            console.print(printable(f"  {line}"), markup=False)
+
+
+def _options(row: Row) -> Iterator[str]:
+    """Yield a line for each option that `--set` takes, with its key; a metric has no such ones."""
+    from benchmark.overview import opened
+    from benchmark.settings import as_text
+
+    if row.kind == "metric":
+        return
+    head = row.name if row.kind == "defense" else row.kind
+    for key, schema in opened(row.options):
+        default = f" = {as_text(schema['default'])}" if "default" in schema else ""
+        about = schema.get("description", "")
+        yield f"{head}.{key}{default}  {about}".rstrip()

@@ -31,7 +31,7 @@ def show(
     """Print the settings, numbers, costs and files of one trial, and the end of its log."""
     from benchmark.errors import UserError
     from benchmark.report.trial_files import save_trial
-    from benchmark.report.trial_view import log_lines, trial_view
+    from benchmark.report.trial_view import log_lines, log_of, trial_view
     from benchmark.store import Store
 
     if log and save:
@@ -39,12 +39,13 @@ def show(
     with Store.open(out, write=False) as store:
         found = store.find_trial(trial)
         victim = store.model(found.victim)
+        base = store.model(str(victim.payload.get("base", ""))) if victim else None
         if log:
-            lines = log_lines(found)
+            _, text = log_of(found, victim, base)
+            lines = log_lines(text)
         elif save:
-            base = store.model(str(victim.payload.get("base", ""))) if victim else None
             lines = list(save_trial(found, victim, base, store.artifacts, save))
         else:
-            lines = list(trial_view(found, victim, store.artifacts))[1:]
+            lines = list(trial_view(found, victim, base, store.artifacts))[1:]
     for line in lines:
         typer.echo(line)

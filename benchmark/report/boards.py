@@ -146,7 +146,7 @@ def _untaken_note(rows: Sequence[Row]) -> str:
 def _failed_note(rows: Sequence[Row]) -> str:
     if not any(row.failed for row in rows):
         return ""
-    return "Failed trials, in parentheses, are in no average; bench export tells why they failed."
+    return "Failed trials, in parentheses, are in no average; bench trials --failed tells why."
 
 
 def _incomplete_note(rows: Sequence[Row]) -> str:

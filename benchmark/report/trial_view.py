@@ -18,9 +18,15 @@ LOG_LINES = 20
 
 
 def trial_view(
-    trial: TrialRecord, victim: ModelRecord | None, artifacts: ArtifactStore
+    trial: TrialRecord,
+    victim: ModelRecord | None,
+    base: ModelRecord | None,
+    artifacts: ArtifactStore,
 ) -> Iterator[str]:
-    """Yield the lines that tell all about `trial`, its `victim` and where its files lie."""
+    """Yield the lines that tell all about `trial`, its `victim` and where its files lie.
+
+    `base`: the clean model from which the victim was made.
+    """
     sections: list[Section] = [
         *trial_sections(trial, {victim.id: victim.payload} if victim else {}),
         ("backdoored model", _victim(trial, victim, artifacts)),
@@ -30,17 +36,32 @@ def trial_view(
     for title, fields in sections:
         if fields:
             yield from ("", title, *_aligned(fields))
-    log = log_lines(trial)
+    whose, text = log_of(trial, victim, base)
+    log = log_lines(text)
     if log:
         shown = log[-LOG_LINES:]
         more = "" if len(shown) == len(log) else " (all that is kept: --log)"
-        yield from ("", f"log, last {len(shown)} of {len(log)} lines{more}")
+        yield from ("", f"log{whose}, last {len(shown)} of {len(log)} lines{more}")
         yield from (f"  {line}" for line in shown)
 
 
-def log_lines(trial: TrialRecord) -> list[str]:
-    """Return the log as far as it was kept: the beginning and the end of a long one."""
-    return [printable(line.expandtabs()) for line in trial.log.splitlines()]
+def log_of(
+    trial: TrialRecord, victim: ModelRecord | None, base: ModelRecord | None
+) -> tuple[str, str]:
+    """Return whose log tells what became of a trial, and the log as far as it was kept.
+
+    That is its own, whose name is empty, but of a trial that never started because its attack or
+    its base model failed, theirs.
+    """
+    for whose, model in ((" of the base model", base), (" of the attack", victim)):
+        if model is not None and model.status == "failed" and model.log and not trial.log:
+            return whose, model.log
+    return "", trial.log
+
+
+def log_lines(text: str) -> list[str]:
+    """Return a log in lines that a terminal can be given."""
+    return [printable(line.expandtabs()) for line in text.splitlines()]
 
 
 def trial_sections(trial: TrialRecord, models: Payloads) -> list[Section]:

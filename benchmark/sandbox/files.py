@@ -131,6 +131,11 @@ class JobFolder:
         return self.root / "scratch"
 
     @property
+    def series(self) -> Path:
+        """The rows of diagnostics, each a line of JSON."""
+        return self.outbox / "series.jsonl"
+
+    @property
     def progress(self) -> Path:
         """The latest progress line, as JSON."""
         return self.outbox / "progress.json"
@@ -199,13 +204,23 @@ class JobFolder:
         return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
     def read_series(self) -> list[dict[str, Any]]:
-        """Return the rows of diagnostics that were written; none if they cannot be read."""
+        """Return the rows of diagnostics that were written, but for those that cannot be read.
+
+        The last one is cut short if the process was ended meanwhile.
+        """
         try:
-            lines = read_back(self.outbox / "series.jsonl").decode("utf-8").splitlines()
-            rows = [json.loads(line) for line in lines]
-        except (OSError, ValueError, RecursionError):
+            lines = read_back(self.series).decode("utf-8", errors="replace").split("\n")
+        except OSError:
             return []
+        rows = map(_row, lines)
         return [_flat(row) for row in rows if isinstance(row, dict)]
+
+
+def _row(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

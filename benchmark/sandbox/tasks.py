@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 import torch
@@ -24,7 +23,11 @@ def run_task(request: Request, folder: JobFolder) -> None:
     compute_exactly(request.threads)
     deadline = None if request.seconds is None else time.monotonic() + request.seconds
     run = RunContext(
-        torch.device(request.device), request.seed, deadline, progress_file=folder.progress
+        torch.device(request.device),
+        request.seed,
+        deadline,
+        progress_file=folder.progress,
+        series_file=folder.series,
     )
     started = time.monotonic()
     task = {"base": _base, "attack": _attack, "repair": _repair}[request.task]
@@ -91,7 +94,7 @@ def _train_images(request: Request, run: RunContext) -> ImageSet:
 
 
 def _write(outcome: Outcome, folder: JobFolder, run: RunContext, seconds: float) -> None:
-    """Write weights, triggers and diagnostics; `result.json` comes last."""
+    """Write weights and triggers; `result.json` comes last."""
     models, digests = list(outcome.models), []
     for number, model in enumerate(models):
         if not isinstance(model, nn.Module):
@@ -102,8 +105,6 @@ def _write(outcome: Outcome, folder: JobFolder, run: RunContext, seconds: float)
     if outcome.triggers is not None:
         triggers = outcome.triggers.detach().float().cpu().contiguous()
         save_file({"triggers": triggers}, folder.outbox / "triggers.safetensors")
-    with (folder.outbox / "series.jsonl").open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row) + "\n" for row in run.series)
     peak = 0.0
     if run.device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(run.device) / 2**20

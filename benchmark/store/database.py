@@ -229,7 +229,7 @@ class Store:
             if not known:
                 self._flat_trials()  # or is it there and cannot be found?
         if not known:
-            raise UserError(f"no trial {prefix!r} in {self.out}; bench export lists them")
+            raise UserError(f"no trial {prefix!r} in {self.out}; bench trials lists them")
         if len(known) > 1:
             few = ", ".join(known[:3])
             raise UserError(f"{len(known)} trials start with {prefix!r}, such as {few}; say more")

@@ -13,7 +13,7 @@ from benchmark.report.html.curves import charts
 from benchmark.report.html.embedding import FEWEST, SAMPLES, Method, embed
 from benchmark.report.html.examples import Pictures, examples
 from benchmark.report.html.patches import Patches, UnreadableTriggers, evenly, packed, read_patches
-from benchmark.report.trial_view import leaves, trial_sections
+from benchmark.report.trial_view import leaves, log_of, trial_sections
 
 COLUMNS = (
     *("trial", "board", "defense", "trigger", "target", "seed", "status", "before", "after"),
@@ -101,9 +101,11 @@ def details(contents: Contents, trial: TrialRecord, costly: Costly, pictures: Pi
             ("seconds", str(victim.seconds)),
         ]
         sections.append((f"backdoored model {victim.id}", [pair for pair in told if pair[1]]))
+    whose, log = log_of(trial, victim, base)
     found: Json = {
         "sections": [[title, [list(pair) for pair in pairs]] for title, pairs in sections if pairs],
-        "log": trial.log[-_LOG:],
+        "log": log[-_LOG:],
+        "whose": whose,
         "charts": [asdict(chart) for chart in charts(trial.series, without=[EXAMPLES])],
         "examples": examples(trial, contents.data_of(victim), pictures),
     }

@@ -55,7 +55,7 @@ function parts(trial, details) {
   made.push(...section("triggers", triggers(trial, details)));
   if (details.charts.length) made.push(...section("curves of the defense", element("div", { class: "curves", "data-curves": "curves" })));
   made.push(...section("stamped test images", stamped(trial, details.examples)));
-  if (details.log) made.push(...section("log", element("pre", { tabindex: "0", text: details.log })));
+  if (details.log) made.push(...section("log" + details.whose, element("pre", { tabindex: "0", text: details.log })));
   for (const [title, values] of others) made.push(folded(title, pairs(values)));
   if (details.attack?.length) made.push(folded("curves of the attack", element("div", { class: "curves", "data-curves": "attack-curves" }), true));
   return made;
