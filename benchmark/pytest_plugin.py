@@ -25,13 +25,34 @@ class BrokenRule(Exception):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option."""
-    parser.getgroup("bench", "backdoor-bench").addoption(
+    """Add the options, which are those of `bench check`."""
+    group = parser.getgroup("bench", "backdoor-bench")
+    group.addoption(
         "--bench-check",
         action="append",
         default=[],
         metavar="NAME|FILE",
         help="Hold a plugin against every rule of the harness, one test a rule; repeatable.",
+    )
+    group.addoption(
+        "--bench-set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="An option for --bench-check, as for bench run; repeatable.",
+    )
+    group.addoption(
+        "--bench-data-dir",
+        type=Path,
+        metavar="DIR",
+        help="Folder with the files of a data set that --bench-check names.",
+    )
+    group.addoption(
+        "--bench-timeout",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="Seconds that --bench-check grants one run on the tiny case.",
     )
 
 
@@ -77,9 +98,16 @@ class _Target(pytest.Collector):
         """Check now, and return one test for each finding."""
         from benchmark.errors import UserError
         from benchmark.kit import check
+        from benchmark.settings import parse_sets
 
+        asked = self.config.getoption
         try:
-            reports = check(target).reports
+            reports = check(
+                target,
+                sets=parse_sets(asked("--bench-set")),
+                data_dir=asked("--bench-data-dir"),
+                timeout_s=asked("--bench-timeout"),
+            ).reports
         except UserError as error:
             raise pytest.UsageError(f"--bench-check {target}: {error}") from error
         return [

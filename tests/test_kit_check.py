@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 
 from benchmark.cli import main
 from benchmark.kit import Report, check, tiny_case
+from benchmark.kit.new import new_file
 
+ROOT = Path(__file__).parents[1]
 FILES = Path(__file__).parent / "plugin_files"
 BREAKERS, NEIGHBOURS = FILES / "rule_breakers.py", FILES / "bad_neighbours.py"
 
@@ -164,6 +167,81 @@ def test_an_unknown_name_is_a_wrong_request(bench) -> None:
     assert (status, out) == (2, "")
     assert said.startswith("bench: unknown plugin 'fine_tunnig' (did you mean fine_tuning")
     assert said.count("\n") == 1
+
+
+@pytest.fixture
+def together(tmp_path: Path) -> Path:
+    """A file with a defense, a metric and a data set; the first and the last have options."""
+    sources = [
+        new_file(kind, f"my-{kind}", tmp_path)[0].read_text("utf-8")
+        for kind in ("defense", "metric", "dataset")
+    ]
+    future = "from __future__ import annotations\n"
+    file = tmp_path / "together.py"
+    file.write_text(future + "".join(source.replace(future, "") for source in sources), "utf-8")
+    return file
+
+
+def test_each_component_gets_the_options_that_are_for_it(together: Path) -> None:
+    sets = {"my-defense.shrink": "0.9", "dataset.seed": "5", "run.threads": "1"}
+    found = check(together, sets=sets)
+    assert len(found.reports) == 3
+    assert found.passed, found
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("my-defense.shrnk", "unknown option 'my-defense.shrnk' (did you mean my-defense.shrink"),
+        ("dataset.sed", "unknown option 'dataset.sed' (did you mean dataset.seed"),
+        ("my-defence.shrink", "nothing in this run is called 'my-defence' (did you mean my-def"),
+        ("my-metric.shrink", "nothing in this run is called 'my-metric'"),
+        ("my-defense.retrain.epochs", "my-defense.retrain.epochs = '-3': input should be greater"),
+    ],
+)
+def test_a_wrong_option_is_no_fault_of_the_plugin(bench, together: Path, key, says) -> None:
+    status, out, said = bench("check", together, "--set", f"{key}=-3")
+    assert (status, out) == (2, "")
+    assert said.startswith("bench: ")
+    assert says in said
+    assert said.count("\n") == 1
+
+
+def test_what_lies_in_the_current_folder_is_not_taken_for_the_harness(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    new_file("metric", "mine", tmp_path)
+    (tmp_path / "benchmark.py").write_text("raise SystemExit('somebody's project')")
+    (tmp_path / "torch.py").write_text("raise SystemExit('notes on torch')")
+    monkeypatch.chdir(tmp_path)
+    found = check("mine.py", "der")
+    assert found.passed, found
+
+
+def test_a_name_that_a_run_would_refuse_breaks_the_contract(
+    monkeypatch: pytest.MonkeyPatch, write_defense, tmp_path: Path
+) -> None:
+    file = write_defense("fine_tuning", "site/bench_mine.py")
+    info = file.parent / "bench_mine-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bench-mine\nVersion: 1\n")
+    [by_file] = check(file).reports
+    (info / "entry_points.txt").write_text("[backdoor_bench]\nmine = bench_mine\n")
+    monkeypatch.syspath_prepend(file.parent)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(file.parent), str(ROOT)]))
+    by_name = check("fine_tuning").reports
+    assert len(by_name) == 2
+    [of_the_package] = check(file).reports
+    offers = {
+        by_file: f"{file}:2 and built in",
+        of_the_package: f"{file}:2 and built in",  # the file is no rival of its package
+        **dict.fromkeys(by_name, "built in and package bench-mine 1 (bench_mine)"),
+    }
+    for report, both in offers.items():
+        said = [one.what for one in report.findings if one.status == "failed"]
+        offered = f"two plugins offer the defense 'fine_tuning': {both}: every run"
+        assert any(one.startswith(offered) for one in said), report
+        assert "contract" in failed(report)
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "1e300", "0"])

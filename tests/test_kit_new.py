@@ -80,7 +80,7 @@ def test_a_package_has_all_that_it_needs_and_is_well_formed(bench, tmp_path: Pat
     "name",
     [
         *("trigger", "image_set", "knowledge", "attack-spec", "metric_spec", "outcome", "options"),
-        *("fine_tune", "preset", "path", "field", "run_context", "none", "true", "fast_look2"),
+        *("fine_tune", "preset", "path", "field", "run_context", "none_", "true", "fast_look2"),
     ],
 )
 def test_no_class_of_a_new_plugin_is_called_as_what_it_uses(tmp_path: Path, name: str) -> None:
@@ -101,6 +101,12 @@ def test_no_class_of_a_new_plugin_is_called_as_what_it_uses(tmp_path: Path, name
         (["defense", "Mine"], "a defense cannot be called 'Mine': name must match [a-z]"),
         (["defense", "../mine"], "a defense cannot be called '../mine': name must match"),
         (["defense", "run"], "a defense cannot be called 'run': this name is reserved"),
+        (["defense", "fine_tuning"], "another defense is called 'fine_tuning': built in (choose"),
+        (["attack", "bw3x3", "--file"], "another attack is called 'bw3x3': built in"),
+        (
+            ["defense", "oracle"],
+            "another defense is called 'oracle': package backdoor-bench-oracle",
+        ),
         (["metric", "class"], "'class' is a word of Python's own"),
         (["metric", "json"], "'json' is a word of Python's own"),
         (["defense", "taken"], "bench-taken is there already"),

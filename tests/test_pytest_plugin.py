@@ -83,6 +83,42 @@ def test_an_unknown_name_is_a_usage_error(pytest_run) -> None:
     assert "unknown plugin 'nothing_of_this_name'" in said
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--bench-set", "careless.nothing=1", "careless.nothing"),
+        ("--bench-set", "meza.epochs=1", "nothing in this run is called 'meza'"),
+        ("--bench-timeout", "nan", "a timeout of nan s"),
+    ],
+)
+def test_what_a_check_cannot_be_asked_is_a_usage_error(
+    pytest_run, tmp_path: Path, option: str, value: str, says: str
+) -> None:
+    (tmp_path / "careless.py").write_text(BAD, encoding="utf-8")
+    status, said = pytest_run("--bench-check", "careless.py", option, value)
+    assert status == pytest.ExitCode.USAGE_ERROR, said
+    assert says in said
+
+
+def test_a_data_set_is_checked_on_the_files_it_is_given(pytest_run, tmp_path: Path) -> None:
+    import numpy as np
+
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
+    labels = np.arange(60) % 3
+    arrays = {
+        f"{part}_{name}": value
+        for part in ("train", "test")
+        for name, value in (("images", pixels), ("labels", labels))
+    }
+    np.savez(tmp_path / "own.npz", **arrays)
+    asked = ["--bench-check", "files", "--bench-data-dir"]
+    status, said = pytest_run(*asked, tmp_path / "own.npz")
+    assert status == 0, said
+    status, said = pytest_run(*asked, tmp_path / "nowhere")
+    assert status != 0
+    assert "nowhere" in said
+
+
 def test_without_the_option_nothing_of_the_harness_is_imported(pytest_run, tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(
         "import sys\ndef test_mine():\n    assert 'torch' not in sys.modules\n"

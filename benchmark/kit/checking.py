@@ -12,9 +12,13 @@ from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
+from benchmark.errors import UserError
+from benchmark.kit.configure import Asked, refuse_sets
 from benchmark.kit.findings import APPLIES, Finding, Report, Rule
 from benchmark.kit.subject import Subject, find_subjects
 
+LONGEST_S = 3600
+"""For one run on the tiny case."""
 _SLACK_S = 60.0
 """What a process may take besides the jobs of its components."""
 
@@ -45,21 +49,30 @@ def check(
 
     A text that ends in `.py` or holds a slash is a file. `sets` are options, such as
     `{"my_defense.epochs": "1"}`; `data_dir` is for data sets that read files; `timeout_s` is for
-    one run of a defense or attack on the tiny case. Raises `UserError` for an unknown name.
+    one run of a defense or attack on the tiny case. Raises `UserError` for an unknown name, for
+    an option that nothing of what is checked takes, and for a time that is not from 1 to 3600 s.
     Costs about five seconds for one component, most of it for importing torch.
     """
+    if not 1 <= timeout_s <= LONGEST_S:
+        raise UserError(f"a timeout of {timeout_s:g} s; from 1 to {LONGEST_S}")
     subjects: list[Subject] = []
     reports: list[Report] = []
     for target in targets:
         found, broken = find_subjects(target)
         subjects += found
         reports += broken
+    subjects = list(dict.fromkeys(subjects))
+    kinds = frozenset(subject.kind for subject in subjects)
+    asked = Asked(dict(sets or {}), data_dir, timeout_s, kinds)
+    if not reports:  # what could not be loaded may be what an option is for
+        refuse_sets(subjects, asked)
     request = {
-        "sets": dict(sets or {}),
+        "sets": asked.sets,
         "data_dir": str(data_dir) if data_dir else None,
         "timeout_s": timeout_s,
+        "kinds": sorted(kinds),
     }
-    for _, group in groupby(dict.fromkeys(subjects), key=lambda subject: subject.origin):
+    for _, group in groupby(subjects, key=lambda subject: subject.origin):
         reports += _check_plugin(list(group), request)
     return Checked(tuple(reports))
 
@@ -89,7 +102,7 @@ def _probe(subjects: Sequence[Subject], request: Mapping[str, object]) -> tuple[
         one = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "benchmark.kit.probe", str(told), str(findings)],
+                [sys.executable, "-P", "-m", "benchmark.kit.probe", str(told), str(findings)],
                 env={**os.environ, **one},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -115,7 +128,8 @@ def _report(subject: Subject, findings: tuple[Finding, ...], seconds: float) -> 
 
 
 def _broken(subject: Subject, end: str) -> Report:
-    mend = "let errors be exceptions, and end by returning; `bench run` shows its log"
+    log = "after a run `bench show TRIAL --log` prints its log"
+    mend = f"let errors be exceptions, and end by returning; {log}"
     first = Finding(Rule.CONTRACT, "failed", end, subject.where, mend)
     rest = [
         Finding(rule, "not checked", "it did not get that far")

@@ -2,24 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark.config import Config, Request, resolve
+from benchmark.config import SHARED, Config, Request, resolve
+from benchmark.errors import UserError
 from benchmark.kit import tiny
 from benchmark.kit.subject import Subject, plugins_around
+from benchmark.loading.origin import Kind
+from benchmark.settings import check_namespaces
 
 _ONE_TRIGGER = {"attack.triggers": "170"}
+_MEANT: Mapping[str, Kind] = {
+    "dataset": "dataset",
+    "model": "model",
+    "attack": "attack",
+    "retrain": "defense",
+}
+"""Shared namespace → for whom its options are, if such a component is checked."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a check was asked to do besides naming its subject."""
+    """What a check was asked to do besides naming its subjects."""
 
     sets: Mapping[str, str]
+    """Of all that is checked: each subject gets its own of them."""
     data_dir: Path | None
     timeout_s: float
+    kinds: frozenset[Kind] = frozenset()
+    """Of all that is checked."""
+
+
+def refuse_sets(subjects: Sequence[Subject], asked: Asked) -> None:
+    """Raise `UserError` for options that are wrong where the plugins are not.
+
+    They are for nothing that is checked, or a subject with them cannot be run and without can.
+    """
+    defenses = [subject.name for subject in subjects if subject.kind == "defense"]
+    check_namespaces(asked.sets, [*SHARED, *defenses])
+    for subject in subjects:
+        if not _own_sets(subject, asked):
+            continue
+        try:
+            configure(subject, asked)
+        except UserError:
+            if _can_be_run(subject, replace(asked, sets={})):
+                raise
+
+
+def _can_be_run(subject: Subject, asked: Asked) -> bool:
+    try:
+        configure(subject, asked)
+    except UserError:
+        return False
+    return True
+
+
+def _own_sets(subject: Subject, asked: Asked) -> dict[str, str]:
+    """Return the options that are for a subject; those of its neighbours it need not know."""
+
+    def is_own(namespace: str) -> bool:
+        meant = _MEANT.get(namespace)
+        if meant in asked.kinds:
+            return subject.kind == meant
+        return namespace in SHARED or (subject.kind, subject.name) == ("defense", namespace)
+
+    return {key: value for key, value in asked.sets.items() if is_own(key.partition(".")[0])}
 
 
 def configure(subject: Subject, asked: Asked) -> Config:
@@ -33,7 +83,7 @@ def configure(subject: Subject, asked: Asked) -> Config:
             dataset=name if kind == "dataset" else tiny.DATASET,
             model=name if kind == "model" else tiny.MODEL,
             data_dir=asked.data_dir if kind == "dataset" else None,
-            sets={**({} if kind == "attack" else _ONE_TRIGGER), **asked.sets},
+            sets={**({} if kind == "attack" else _ONE_TRIGGER), **_own_sets(subject, asked)},
         ),
         plugins_around(subject.origin),
     )

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from benchmark.errors import UserError
 from benchmark.kit.findings import Book, Rule
 from benchmark.kit.places import current_line, definition, line_of_error
+from benchmark.loading.importing import hint_beside
 from benchmark.preset import preset_names
 from benchmark.settings import alternatives, is_group, make_options
 from benchmark.specs import DefenseSpec, Spec
@@ -138,7 +139,8 @@ def judge_factory(spec: Spec, options: BaseModel, method: str, root: Path, book:
             Rule.CONTRACT,
             f"the factory raised {type(error).__name__}: {error}",
             where=line_of_error(error, root) or where,
-            mend="factory takes the options and returns the object; "
+            mend=(hint_beside(error, str(root)) if root.is_file() else "")
+            or "factory takes the options and returns the object; "
             'lazy("module:Class") needs a module that can be imported and a class in it',
         )
         return None

@@ -130,11 +130,16 @@ _SIGN: Mapping[Status, str] = {"passed": "ok", "failed": "FAILED", "not checked"
 def in_lines(finding: Finding) -> str:
     """Return a finding as indented lines: the rule, what is wrong, where, how to mend it."""
     margin = " " * 22
-    told = textwrap.fill(finding.what, 100, initial_indent=margin, subsequent_indent=margin)
-    lines = [f"  {_SIGN[finding.status]:<7}{finding.rule:<13}{told.strip()}"]
+    told = f"\n{margin}".join(_wrapped(finding.what, 78))
+    lines = [f"  {_SIGN[finding.status]:<7}{finding.rule:<13}{told}"]
     if finding.where:
         lines.append(f"{margin}where: {finding.where}")
     if finding.mend:
-        mend = textwrap.wrap(finding.mend, 70)
+        mend = _wrapped(finding.mend, 70)
         lines += [f"{margin}mend:  {mend[0]}", *(f"{margin}       {part}" for part in mend[1:])]
     return "\n".join(lines)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Return lines of whole words: a path or an option can be copied as it stands."""
+    return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)

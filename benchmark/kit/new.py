@@ -10,9 +10,11 @@ from pathlib import Path
 from string import Template
 
 from benchmark import api
+from benchmark.catalogue import read_catalogue
 from benchmark.errors import UserError, unknown_name
 from benchmark.loading.contract import name_fault
 from benchmark.loading.origin import KINDS
+from benchmark.plugins import load_plugins
 
 TRY_IT: Mapping[str, str] = {
     "defense": "bench run --defense $name",
@@ -26,6 +28,7 @@ TRY_IT: Mapping[str, str] = {
 
 _TAKEN = frozenset({*api.__all__, *keyword.kwlist, "Field", "Path", "RunContext"})
 """What no class of a template may be called: it uses these words itself."""
+_ANOTHER = "choose another name"
 
 
 def new_package(kind: str, name: str, folder: Path | None = None) -> tuple[Path, str]:
@@ -71,10 +74,11 @@ def _words(kind: str, name: str) -> dict[str, str]:
     fault = name_fault(specs[kind], name)
     if fault:
         raise UserError(f"a {kind} cannot be called {name!r}: {fault}")
+    _refuse_taken(kind, name)
     parts = [part for part in name.replace("-", "_").split("_") if part]
     module = "_".join(parts)
     if keyword.iskeyword(module) or module in sys.stdlib_module_names:
-        raise UserError(f"{name!r} is a word of Python's own", "choose another name")
+        raise UserError(f"{name!r} is a word of Python's own", _ANOTHER)
     words = {
         "kind": "data set" if kind == "dataset" else kind,
         "name": name,
@@ -84,6 +88,17 @@ def _words(kind: str, name: str) -> dict[str, str]:
         "cls": _class_name(kind, parts),
     }
     return {**words, "run": Template(TRY_IT[kind]).substitute(name=name)}
+
+
+def _refuse_taken(kind: str, name: str) -> None:
+    """Raise `UserError` for a name that somebody has: with two of one name no run starts."""
+    for its_kind, offer in load_plugins().offers():
+        if (its_kind, offer.spec.name) == (kind, name):
+            raise UserError(f"another {kind} is called {name!r}: {offer.where}", _ANOTHER)
+    for entry in read_catalogue():
+        if (entry.kind, entry.name) == (kind, name):
+            where = f"package {entry.distribution} of the catalogue"
+            raise UserError(f"another {kind} is called {name!r}: {where}", _ANOTHER)
 
 
 def _class_name(kind: str, parts: Sequence[str]) -> str:

@@ -58,8 +58,7 @@ def main() -> None:
     request = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     findings = Path(sys.argv[2])
     subjects = [
-        Subject(one["kind"], one["name"], Origin.from_json(one["origin"]), one["where"])
-        for one in request["subjects"]
+        Subject(**{**one, "origin": Origin.from_json(one["origin"])}) for one in request["subjects"]
     ]
     checks = _before_torch(subjects, request)
     case: TinyCase | None = None
@@ -98,13 +97,26 @@ def _before_torch(subjects: list[Subject], request: dict[str, Any]) -> list[_Che
         checks.append(check)
     for check in checks:
         _configure(check, request, root)
+        _judge_name(check.subject, check.book)
     return checks
+
+
+def _judge_name(subject: Subject, book: Book) -> None:
+    """Note that another plugin offers the same: no run would know which is meant."""
+    if subject.collision:
+        book.fail(
+            Rule.CONTRACT,
+            f"{subject.collision}: every run that sees both is refused",
+            where=subject.where,
+            mend="give it another name, or uninstall the other",
+        )
 
 
 def _configure(check: _Check, request: dict[str, Any], root: Path) -> None:
     """Make the options as a run would; an attack is asked for its instances, as by a plan."""
-    data_dir = request["data_dir"]
-    asked = Asked(request["sets"], Path(data_dir) if data_dir else None, request["timeout_s"])
+    data_dir = Path(request["data_dir"]) if request["data_dir"] else None
+    kinds = frozenset(request["kinds"])
+    asked = Asked(request["sets"], data_dir, request["timeout_s"], kinds)
     book, kind = check.book, check.subject.kind
     try:
         config = configure(check.subject, asked)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from benchmark.kit.findings import Finding, Report, Rule
 from benchmark.loading.importing import BUILTIN, file_origins
 from benchmark.loading.origin import KINDS, Kind, Origin, Registered
 from benchmark.loading.reading import Reading, read_plugin
-from benchmark.plugins import Plugins, load_plugins
+from benchmark.plugins import Collision, Plugins, load_plugins
+
+_Offer = tuple[Kind, Registered[Any]]
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Subject:
     name: str
     origin: Origin
     where: str
+    collision: str = ""
+    """Which plugins offer a component of this kind and name, if several do."""
 
 
 def find_subjects(target: str | Path) -> tuple[list[Subject], list[Report]]:
@@ -36,9 +40,10 @@ def find_subjects(target: str | Path) -> tuple[list[Subject], list[Report]]:
     if isinstance(target, Path) or text.endswith(".py") or os.sep in text:
         return _in_file(Path(target))
     plugins = load_plugins()
+    offers = list(plugins.offers())
     found = [
-        Subject(kind, text, offer.origin, offer.where)
-        for kind, offer in plugins.offers()
+        Subject(kind, text, offer.origin, offer.where, _collision(kind, text, offers))
+        for kind, offer in offers
         if offer.spec.name == text
     ]
     if not found:
@@ -49,8 +54,12 @@ def find_subjects(target: str | Path) -> tuple[list[Subject], list[Report]]:
 def _in_file(path: Path) -> tuple[list[Subject], list[Report]]:
     [origin] = file_origins([path])
     reading = read_plugin(origin)
+    offers = [*reading.offers, *_elsewhere(origin.path)]
     subjects = [
-        Subject(kind, offer.spec.name, origin, offer.where) for kind, offer in reading.offers
+        Subject(
+            kind, offer.spec.name, origin, offer.where, _collision(kind, offer.spec.name, offers)
+        )
+        for kind, offer in reading.offers
     ]
     findings = tuple(
         Finding(
@@ -67,6 +76,16 @@ def _in_file(path: Path) -> tuple[list[Subject], list[Report]]:
     if not subjects and not reports:
         raise UserError(f"{path} offers nothing to check", "observers have no rules to keep")
     return subjects, reports
+
+
+def _elsewhere(path: str) -> list[_Offer]:
+    """Return what is loaded in every run, but for that of an installed package's file `path`."""
+    return [one for one in load_plugins().offers() if os.path.realpath(one[1].origin.path) != path]
+
+
+def _collision(kind: Kind, name: str, offers: Sequence[_Offer]) -> str:
+    found = [offer for its, offer in offers if (its, offer.spec.name) == (kind, name)]
+    return str(Collision(kind, name, tuple(found))) if len(found) > 1 else ""
 
 
 def _unknown(name: str, plugins: Plugins) -> UserError:

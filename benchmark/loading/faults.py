@@ -9,6 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 
 from benchmark.errors import PluginChanged, UserError
+from benchmark.loading.importing import hint_beside
 from benchmark.loading.origin import Origin
 
 _LONGEST = 300
@@ -39,7 +40,7 @@ def guarded(origin: Origin, faults: list[Fault]) -> Iterator[None]:
         raise
     except BaseException as error:
         text = "".join(traceback.format_exception(error))
-        faults.append(Fault(origin, one_line(error, origin.path), text))
+        faults.append(Fault(origin, one_line(error, origin), text))
 
 
 @contextmanager
@@ -54,7 +55,7 @@ def blamed(origin: Origin) -> Iterator[None]:
     except (KeyboardInterrupt, UserError):
         raise
     except BaseException as error:
-        raise UserError(f"{in_words(origin)}: {one_line(error, origin.path)}") from error
+        raise UserError(f"{in_words(origin)}: {one_line(error, origin)}") from error
 
 
 def in_words(origin: Origin) -> str:
@@ -62,12 +63,14 @@ def in_words(origin: Origin) -> str:
     return f"plugin file {origin.path}" if origin.kind == "file" else str(origin)
 
 
-def one_line(error: BaseException, path: str = "") -> str:
-    """Describe `error` in one line, with the number of the line in `path` where it arose."""
-    line = _line_in(error, path)
-    text = " ".join(_describe(error, path).split())
+def one_line(error: BaseException, origin: Origin) -> str:
+    """Describe a plugin's `error` in one line, with the number of its own line where it arose."""
+    line = _line_in(error, origin.path)
+    text = " ".join(_describe(error, origin.path).split())
+    hint = hint_beside(error, origin.path) if origin.kind == "file" else ""
     if len(text) > _LONGEST:
         text = text[: _LONGEST - 1] + "…"
+    text += f" ({hint})" if hint else ""
     return f"line {line}: {text}" if line else text
 
 

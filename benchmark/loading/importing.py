@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import re
+import shlex
 import stat
 import sys
 from collections.abc import Sequence
@@ -128,6 +130,24 @@ def _source(origin: Origin) -> bytes:
             f"plugin file {origin.path} changed since the run was planned; start again"
         )
     return source
+
+
+def hint_beside(error: BaseException, file: str) -> str:
+    """Return what to do about a module that is not found though it lies beside a plugin file.
+
+    Empty if that is not what went wrong. A plugin file is imported by its path; its folder is not
+    on Python's, as a script's is: it may hold a `random.py` that nobody means.
+    """
+    folder = Path(file).parent
+    with contextlib.suppress(Exception):  # a plugin's own error may be of any sort
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            modules = folder / f"{error.name}.py", folder / error.name / "__init__.py"
+            if any(module.is_file() for module in modules):
+                return (
+                    f"it lies beside the plugin file: say PYTHONPATH={shlex.quote(str(folder))}, "
+                    "or make a package of both with `bench new`"
+                )
+    return ""
 
 
 def _import_file(origin: Origin) -> tuple[ModuleType, Origin]:

@@ -19,6 +19,7 @@ from typing import NoReturn
 
 import psutil
 
+from benchmark.loading.importing import hint_beside
 from benchmark.sandbox.files import JobFolder, Request
 from benchmark.sandbox.mounts import own_mounts
 from benchmark.sandbox.reach import own_reach
@@ -46,7 +47,7 @@ def carry_out(root: Path) -> int:
     except BaseException as error:
         with contextlib.suppress(Exception):  # the plugin may have closed standard error
             traceback.print_exc()
-        folder.write_error(_reason(error, sealed))
+        folder.write_error(_reason(error, sealed, request))
         return FAILED
     return 0
 
@@ -106,7 +107,7 @@ _SEALED = (
 )
 
 
-def _reason(error: BaseException, sealed: bool) -> str:
+def _reason(error: BaseException, sealed: bool, request: Request) -> str:
     try:
         text = str(error)
     except Exception:
@@ -116,6 +117,10 @@ def _reason(error: BaseException, sealed: bool) -> str:
         text += f" ({_SEALED})"
     if number == errno.EFBIG:
         text += " (no file may pass the limit run.disk_mib)"
+    for component in (request.plugin, request.model):
+        if component is not None and component.origin["kind"] == "file":
+            hint = hint_beside(error, component.origin["path"])
+            text += f" ({hint})" if hint else ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
