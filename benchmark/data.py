@@ -77,15 +77,8 @@ def prepare(
     damaged, if the source breaks its contract, or if the cache cannot be written.
     """
     source = spec.factory(options)
-    payload = {
-        "format": _FORMAT,
-        "version": spec.version,
-        "options": options.model_dump(mode="json"),
-        "files": source.fingerprint_inputs(data_dir, cache_dir),
-        **({"code": code} if code else {}),
-    }
-    key = identity("prepared", {"name": spec.name, **payload})
-    folder = cache_dir.absolute() / "datasets" / f"{spec.name}-{key}"
+    files = source.fingerprint_inputs(data_dir, cache_dir)
+    folder = cache_dir.absolute() / "datasets" / _folder_name(spec, options, files, code)
     found = _open(folder)
     if found is not None:
         return found
@@ -98,6 +91,27 @@ def prepare(
             f"{folder} is damaged, or not there, just after it was written", "check the disk"
         )
     return found
+
+
+def place_without_files(spec: DatasetSpec, options: BaseModel, cache_dir: Path) -> str:
+    """Return the name of the folder in which `prepare` looks for what has no `--data-dir`.
+
+    Raises `UserError` if the data set cannot be had without.
+    """
+    files = spec.factory(options).fingerprint_inputs(None, cache_dir)
+    return _folder_name(spec, options, files)
+
+
+def _folder_name(spec: DatasetSpec, options: BaseModel, files: str, code: str = "") -> str:
+    payload = {
+        "format": _FORMAT,
+        "version": spec.version,
+        "options": options.model_dump(mode="json"),
+        "files": files,
+        **({"code": code} if code else {}),
+    }
+    key = identity("prepared", {"name": spec.name, **payload})
+    return f"{spec.name}-{key}"
 
 
 def _decode(spec: DatasetSpec, source: DatasetSource, data_dir: Path | None, folder: Path) -> None:

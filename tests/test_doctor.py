@@ -10,19 +10,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from benchmark.builtin.datasets.cifar_layout import CIFAR10
 from benchmark.cli import main
-from benchmark.data import prepare
-from benchmark.doctor.diagnosis import Diagnosis
+from benchmark.data import place_without_files, prepare
+from benchmark.doctor.diagnosis import Diagnosis, diagnose
 from benchmark.doctor.forecast import REFERENCE_RATE, Forecast, Speed, forecast_all
 from benchmark.doctor.machine import look_at_machine, look_at_place, prepared_datasets
 from benchmark.doctor.words import lines
 from benchmark.granted import usable_cores
 from benchmark.kit import tiny
+from benchmark.loading.importing import BUILTIN
 from benchmark.plugins import load_plugins, load_spec
 from benchmark.preset import load_preset, preset_names
 
 ROOT = Path(__file__).parents[1]
+CACHE = Path("nowhere")
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +83,13 @@ def test_it_estimates_every_preset_from_what_it_measured(seen) -> None:
     assert presets["cifar10-bw"]["victims"] == 51
 
 
-def forecasts(rate: float = 1.0, **speed) -> dict[str, Forecast]:
+def forecasts(rate: float = 1.0, cache: Path = CACHE, **speed) -> dict[str, Forecast]:
     """Forecast with a machine `rate` times as fast as the reference."""
     here = replace(Speed("cpu", 2, 2), **speed)
     plugins = load_plugins()
-    found = forecast_all(plugins, here, lambda config: rate * REFERENCE_RATE[config.preset.name])
+    found = forecast_all(
+        plugins, here, lambda config: rate * REFERENCE_RATE[config.preset.name], cache
+    )
     return {one.preset: one for one in found}
 
 
@@ -110,10 +116,47 @@ def test_on_any_number_of_cores_a_trial_waits_for_its_attack() -> None:
 def test_a_preset_that_cannot_be_resolved_is_a_problem_and_the_others_go_on() -> None:
     plugins = load_plugins()
     tables = {**plugins.tables, "attack": {"rgb3x3": plugins.attacks["rgb3x3"]}}
-    found = forecast_all(replace(plugins, tables=tables), Speed("cpu", 2, 2), lambda _config: 1.0)
+    found = forecast_all(
+        replace(plugins, tables=tables), Speed("cpu", 2, 2), lambda _config: 1.0, CACHE
+    )
     said = {one.preset: one.problem for one in found}
     assert "unknown attack 'bw3x3'" in said["quick"]
     assert said["cifar10-rgb"] == ""
+
+
+def test_a_gpu_that_cannot_compute_is_a_problem_and_the_diagnosis_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _number: "Tesla K40")
+    monkeypatch.setattr(torch.nn.Module, "to", fails("CUDA error: no kernel image\nAdvice."))
+    found = diagnose(tmp_path / "out", tmp_path / "cache", seconds=0.01)
+    [said] = [one for one in found.problems if "Tesla K40" in one]
+    assert said.startswith("cuda (Tesla K40) cannot train small-resnet, ")
+    assert said.endswith(": RuntimeError: CUDA error: no kernel image")
+    assert [one.preset for one in found.presets] == preset_names()
+    assert {(one.images_per_second, one.seconds) for one in found.presets} == {(0, None)}
+    assert all(one.trials for one in found.presets)
+    assert "quick         no estimate (3 victims" in "\n".join(lines(found))
+
+
+@pytest.mark.usefixtures("as_in_a_run")
+def test_devices_that_cannot_be_asked_are_a_problem_and_the_cpu_is_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", fails("the driver is too old"))
+    found = diagnose(tmp_path / "out", tmp_path / "cache", seconds=0.01)
+    assert any("RuntimeError: the driver is too old" in one for one in found.problems)
+    assert found.devices == ()
+    assert all(one.seconds for one in found.presets), found.problems
+
+
+def fails(message: str):
+    def call(*_: object, **__: object):
+        raise RuntimeError(message)
+
+    return call
 
 
 def test_its_words_say_what_is_missing_and_that_times_are_estimates(tmp_path: Path) -> None:
@@ -137,6 +180,39 @@ def test_its_words_say_what_is_missing_and_that_times_are_estimates(tmp_path: Pa
     assert "estimated" in text
     assert "problem: the roof is on fire" in text
     assert "quick         about " in text
+
+
+def test_data_is_ready_only_for_the_command_that_finds_it(tmp_path: Path) -> None:
+    files, cache = tmp_path / CIFAR10.binary_folder, tmp_path / "cache"
+    files.mkdir()
+    for name in (*CIFAR10.binary_train, *CIFAR10.binary_test):
+        content = b"".join(bytes([label]) + bytes(range(256)) * 12 for label in range(10))
+        (files / name).write_bytes(content)
+    spec = load_spec(BUILTIN, "dataset", "cifar10")
+    prepared = prepare(spec, spec.options(), tmp_path, cache)
+    named, other = said_of_cifar10(cache)
+    assert named.startswith("data        cifar10: ready with its own --data-dir or options (50 tr")
+    assert other.startswith("            without them: not here yet (CIFAR-10: downloaded")
+    prepared.folder.rename(cache / "datasets" / place_without_files(spec, spec.options(), cache))
+    assert said_of_cifar10(cache)[0].startswith("data        cifar10: ready (50 training")
+
+
+def said_of_cifar10(cache: Path) -> list[str]:
+    place, presets = look_at_place(cache), tuple(forecasts(cache=cache).values())
+    found = Diagnosis(
+        machine=look_at_machine(),
+        devices=(),
+        workers=2,
+        cache=place,
+        out=place,
+        datasets=tuple(prepared_datasets(cache)),
+        plugins=12,
+        problems=(),
+        presets=presets,
+    )
+    text = list(lines(found))
+    at = next(at for at, line in enumerate(text) if line.startswith("data        cifar10:"))
+    return text[at : at + 2]
 
 
 def test_files_that_are_no_data_sets_are_passed_over(tmp_path: Path) -> None:

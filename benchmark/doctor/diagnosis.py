@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmark.config import Config
 from benchmark.doctor.forecast import Forecast, Speed, forecast_all
 from benchmark.doctor.machine import (
     Machine,
@@ -21,6 +23,8 @@ from benchmark.plugins import Plugins, load_plugins
 _LEAST_FREE_MIB = 1024
 _LEAST_MEMORY_MIB = 1024
 """For each job at once: torch alone takes about half of it."""
+_LONGEST = 200
+"""Characters of what torch says of a device."""
 
 
 @dataclass(frozen=True)
@@ -53,24 +57,55 @@ def diagnose(out: Path, cache: Path, seconds: float = 1.0) -> Diagnosis:
     plugins = load_plugins()
     machine = look_at_machine()
 
-    from benchmark.doctor.calibrate import cuda_devices, training_rate
-
-    devices = cuda_devices()
+    devices, trouble = _devices()
     device = "cuda" if devices else "cpu"
     workers = len(devices) or machine.cores
     speed = Speed(device, workers, machine.cores)
-    presets = forecast_all(plugins, speed, lambda config: training_rate(config, device, seconds))
+    unfit: dict[str, list[str]] = {}
+    presets = forecast_all(plugins, speed, partial(_rate, device, seconds, unfit), cache)
+    name = f"cuda ({devices[0]})" if devices else "the CPU"
     return Diagnosis(
         machine=machine,
-        devices=tuple(devices),
+        devices=devices,
         workers=workers,
         cache=places[0],
         out=places[1],
         datasets=tuple(prepared_datasets(cache)),
         plugins=sum(1 for _ in plugins.offers()),
-        problems=tuple(_problems(machine, workers, places, plugins, presets)),
+        problems=(
+            *_problems(machine, workers, places, plugins, presets),
+            *trouble,
+            *(f"{name} cannot train {', '.join(which)}: {why}" for why, which in unfit.items()),
+        ),
         presets=tuple(presets),
     )
+
+
+def _devices() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the CUDA devices, and the problem if they cannot be asked for."""
+    from benchmark.doctor.calibrate import cuda_devices
+
+    try:
+        return tuple(cuda_devices()), ()
+    except Exception as error:  # of the card, the driver or torch: the diagnosis goes on
+        said = f"the CUDA devices cannot be used: {_reason(error)}"
+        return (), (f"{said}; the times are the CPU's (--device cpu)",)
+
+
+def _rate(device: str, seconds: float, unfit: dict[str, list[str]], config: Config) -> float:
+    """Return the images a second of one job; 0, and in `unfit` why, if the device cannot do it."""
+    from benchmark.doctor.calibrate import training_rate
+
+    try:
+        return training_rate(config, device, seconds)
+    except Exception as error:
+        unfit.setdefault(_reason(error), []).append(config.model.spec.name)
+        return 0.0
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of what torch says, which may go on with advice for its developers."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0][:_LONGEST]
 
 
 def _problems(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmark.config import Config, Request, resolve
+from benchmark.data import place_without_files
 from benchmark.errors import UserError
 from benchmark.estimate import START_S
 from benchmark.plugins import Plugins
@@ -42,6 +44,8 @@ class Forecast:
     """Estimated for the whole run; None if it could not be estimated."""
     problem: str = ""
     """Why the preset cannot be run here at all."""
+    dataset_folder: str = ""
+    """Name of the folder in which the run, without `--data-dir`, looks for its prepared data."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,11 @@ class Speed:
 
 
 Rate = Callable[[Config], float]
-"""Measures the images a second of one job of a run."""
+"""Measures the images a second of one job of a run; 0 if it cannot."""
 
 
-def forecast_all(plugins: Plugins, speed: Speed, rate: Rate) -> list[Forecast]:
-    """Return a forecast of each preset, with all installed defenses."""
+def forecast_all(plugins: Plugins, speed: Speed, rate: Rate, cache: Path) -> list[Forecast]:
+    """Return a forecast of each preset, with all installed defenses, where that is the cache."""
     measured: dict[str, float] = {}
 
     def once(config: Config) -> float:
@@ -68,12 +72,13 @@ def forecast_all(plugins: Plugins, speed: Speed, rate: Rate) -> list[Forecast]:
             measured[key] = rate(config)
         return measured[key]
 
-    return [_forecast(name, plugins, speed, once) for name in preset_names()]
+    return [_forecast(name, plugins, speed, once, cache) for name in preset_names()]
 
 
-def _forecast(name: str, plugins: Plugins, speed: Speed, rate: Rate) -> Forecast:
+def _forecast(name: str, plugins: Plugins, speed: Speed, rate: Rate, cache: Path) -> Forecast:
     try:
         config = resolve(Request(preset=name), plugins)
+        dataset_folder = place_without_files(config.dataset.spec, config.dataset.options, cache)
     except UserError as error:
         return Forecast(name, "", "", 0, 0, (), 0.0, None, str(error))
     info = config.dataset.spec.info
@@ -89,7 +94,12 @@ def _forecast(name: str, plugins: Plugins, speed: Speed, rate: Rate) -> Forecast
         trials=trials,
         defenses=tuple(one.spec.name for one in config.defenses),
         images_per_second=here,
-        seconds=_seconds(config, victims, trials, reference / here, speed) if reference else None,
+        seconds=(
+            _seconds(config, victims, trials, reference / here, speed)
+            if reference and here
+            else None
+        ),
+        dataset_folder=dataset_folder,
     )
 
 

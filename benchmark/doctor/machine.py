@@ -89,6 +89,8 @@ class Prepared:
     train_images: int
     test_images: int
     mib: float
+    folder: str = ""
+    """Its name in the cache, which tells from which files and options it was prepared."""
 
 
 def prepared_datasets(cache: Path) -> list[Prepared]:
@@ -104,6 +106,6 @@ def _prepared(folder: Path) -> Iterator[Prepared]:
         try:
             train, test = (meta["splits"][split]["count"] for split in ("train", "test"))
             size = sum(file.stat().st_size for file in path.iterdir()) / 2**20
-            yield Prepared(meta["name"], train, test, size)
+            yield Prepared(meta["name"], train, test, size, path.name)
         except (OSError, KeyError, TypeError):
             continue  # another process is at it, or somebody's own file

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from benchmark.doctor.diagnosis import Diagnosis
 from benchmark.doctor.forecast import Forecast
-from benchmark.doctor.machine import Machine
+from benchmark.doctor.machine import Machine, Prepared
 from benchmark.estimate import in_words
 
 
@@ -43,16 +43,26 @@ def _cores(machine: Machine) -> str:
 
 
 def _data(found: Diagnosis) -> Iterator[str]:
-    """Say of each data set that a preset uses whether it lies ready."""
+    """Say of each data set that a preset uses whether it lies ready, and what else does."""
     ready = {one.name: one for one in found.datasets}
-    wanted = {one.dataset: one.dataset_about for one in found.presets if one.dataset}
-    for name in [*wanted, *(ready.keys() - wanted.keys())]:
-        if name in ready:
-            one = ready[name]
-            counts = f"{one.train_images} training and {one.test_images} test images"
-            yield f"data        {name}: ready ({counts}, {one.mib:.0f} MiB)"
+    at_once = {one.folder: one for one in found.datasets}
+    wanted = {one.dataset: one for one in found.presets if one.dataset}
+    for name, preset in wanted.items():
+        if preset.dataset_folder in at_once:
+            yield f"data        {name}: ready ({_counts(at_once[preset.dataset_folder])})"
+        elif name in ready:
+            counts = _counts(ready[name])
+            yield f"data        {name}: ready with its own --data-dir or options ({counts})"
+            yield f"            without them: not here yet ({preset.dataset_about})"
         else:
-            yield f"data        {name}: not here yet ({wanted[name]})"
+            yield f"data        {name}: not here yet ({preset.dataset_about})"
+    for name in ready.keys() - wanted.keys():
+        yield f"data        {name}: ready ({_counts(ready[name])})"
+
+
+def _counts(one: Prepared) -> str:
+    images = f"{one.train_images} training and {one.test_images} test images"
+    return f"{images}, {one.mib:.0f} MiB"
 
 
 def _defenses(found: Diagnosis) -> tuple[str, ...]:
@@ -62,8 +72,8 @@ def _defenses(found: Diagnosis) -> tuple[str, ...]:
 def _preset(one: Forecast) -> str:
     if one.problem:
         return f"  {one.preset:<14}cannot be run"
-    time = in_words(one.seconds) if one.seconds is not None else "not known"
-    return f"  {one.preset:<14}about {time} ({one.victims} victims, {one.trials} trials)"
+    time = "no estimate" if one.seconds is None else f"about {in_words(one.seconds)}"
+    return f"  {one.preset:<14}{time} ({one.victims} victims, {one.trials} trials)"
 
 
 def _gib(mib: float) -> str:

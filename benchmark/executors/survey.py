@@ -67,10 +67,13 @@ def differences(driver: Found, node: Found) -> Iterator[str]:
 
 
 def other_versions(driver: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[str]:
-    """Yield in what two answers of `software` differ, but for the git revision."""
+    """Yield in what two answers of `software` differ; git revisions only where both have one."""
     if node["python"] != driver["python"]:
         yield f"Python {node['python']}, the driver has {driver['python']}"
     for name, version in driver["packages"].items():
         found = node["packages"].get(name)
         if found != version:
             yield f"{name} {found}, the driver has {version}"
+    there, here = node.get("git_revision"), driver.get("git_revision")
+    if there and here and there != here:
+        yield f"the harness at git revision {there}, the driver's is {here}: install one on both"
