@@ -93,6 +93,96 @@ def test_a_table_for_a_paper_has_the_rows_that_were_asked_for(bench, out):
         rows("meza")
 
 
+@pytest.fixture
+def several(out):
+    """Results of three leaderboards: digits under two grids, photographs under one."""
+    with Store.open(out, write=True) as store:
+        for number, (data, grid) in enumerate((("digits", "rgb3x3"), ("photos", "rgb3x3"))):
+            fields = {"group": f"g{number}", "dataset": data, "attack": grid}
+            store.put_trial(trial(f"ef{number}", **fields))
+    return out
+
+
+@pytest.mark.parametrize("format", ["table", "json", "csv", "markdown", "latex"])
+@pytest.mark.parametrize("more", [(), ("--by", "trigger")])
+@pytest.mark.parametrize(
+    ("asked", "count"),
+    [
+        ((), 3),
+        (("--dataset", "digits"), 2),
+        (("--attack", "rgb3x3"), 2),
+        (("--attack", "rgb3x3", "--dataset", "digits"), 1),
+        (("--dataset", "digits", "--dataset", "photos"), 3),
+    ],
+)
+def test_the_leaderboards_of_a_data_set_and_an_attack(bench, several, format, more, asked, count):
+    text = bench("leaderboard", "--out", several, "--format", format, *asked, *more)
+    shown = {
+        "table": lambda: text.count("epochs=5"),
+        "json": lambda: len(json.loads(text)),
+        "csv": lambda: text.count("\n") - 1,
+        "markdown": lambda: text.count("### "),
+        "latex": lambda: text.count(r"\begin{table}"),
+    }
+    assert shown[format]() == count
+    photos = "--dataset" not in asked or "photos" in asked
+    assert ("photos" in text) == photos
+
+
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        (("--dataset", "digit"), "no leaderboard of dataset 'digit'"),
+        (("--attack", "rgb3x3", "--attack", "x"), "no leaderboard of attack 'x'"),
+        (
+            ("--attack", "bw3x3", "--dataset", "photos"),
+            "no leaderboard of dataset 'photos' and attack 'bw3x3'",
+        ),
+    ],
+)
+def test_a_leaderboard_that_is_not_there_is_said_with_those_that_are(bench, several, asked, line):
+    with pytest.raises(UserError) as refused:
+        bench("leaderboard", "--out", several, *asked)
+    there = "there are: digits · bw3x3, digits · rgb3x3, photos · rgb3x3"
+    assert str(refused.value) == f"{line} ({there})"
+
+
+def test_a_table_for_a_paper_has_the_columns_that_were_asked_for(bench, out):
+    def said(format, columns, *more):
+        return bench("leaderboard", "--out", out, "--format", format, "--columns", columns, *more)
+
+    assert said("csv", "asr_after_mean, defense") == "asr_after_mean,defense\n0.04,mesa\n"
+    assert said("csv", "value,failed", "--by", "trigger") == "value,failed\n170,1\n"
+    _, _, *lines = said("markdown", "ASR % after,defense,seconds").splitlines()
+    assert lines[:3] == [
+        "| ASR % after | defense | seconds |",
+        "| --: | :-- | --: |",
+        "| 4.0 | mesa 1 epochs=5 | 0.0 |",
+    ]
+    latex = said("latex", "defense,ASR % after")
+    assert r"\begin{tabular}{lr}" in latex
+    assert "\nmesa 1 epochs=5 & 4.0 \\\\\n" in latex
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("latex", "asr"), r"unknown column 'asr' of latex \(known: #, defense, told, .*peak MiB"),
+        (("csv", "defense,told"), r"unknown column 'told' of csv \(known: dataset, model, .*"),
+        (("csv", "value"), "unknown column 'value' of csv"),
+        (("json", "defense"), "--columns is for csv, markdown, latex, not for json"),
+        (("table", "defense"), "--columns is for csv, markdown, latex, not for table"),
+        (("latex", "defense", "--by", "seed"), r"in latex are the rows \(choose them with --row"),
+    ],
+)
+def test_a_column_that_is_not_there_is_said_with_those_that_are(bench, out, arguments, line):
+    format, columns, *more = arguments
+    asked = ("--format", format, "--columns", columns, *more)
+    with pytest.raises(UserError, match=line) as refused:
+        bench("leaderboard", "--out", out, *asked)
+    assert "\n" not in str(refused.value)
+
+
 @pytest.mark.parametrize("format", ["csv", "markdown", "latex"])
 def test_leaderboard_prints_the_other_formats(bench, out, format):
     assert "mesa" in bench("leaderboard", "--out", out, "--format", format)

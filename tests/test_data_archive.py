@@ -49,7 +49,7 @@ def unpack(root: Path, folder: str, files: dict[str, bytes]) -> Path:
 
 @pytest.fixture
 def python_files(monkeypatch) -> dict[str, bytes]:
-    """The five batches in pickles; torchvision is told their checksums."""
+    """The five batches in pickles, of which torchvision is told the checksums."""
     labels = np.array_split(LABELS, 5)
     files = {
         f"data_batch_{number}": pickle.dumps({"data": data, "labels": label.tolist()})
@@ -67,8 +67,10 @@ def python_files(monkeypatch) -> dict[str, bytes]:
     return files
 
 
-def python_layout(archive: bytes):
-    return dataclasses.replace(CIFAR10, python_md5=md5(archive))
+def python_layout(files: dict[str, bytes], archive: bytes = b""):
+    """Return the layout that takes these files, and this archive, for the official ones."""
+    checksums = tuple((name, md5(content)) for name, content in files.items())
+    return dataclasses.replace(CIFAR10, python_md5=md5(archive), python_files=checksums)
 
 
 def right(data) -> bool:
@@ -94,7 +96,7 @@ def refuses(layout, data_dir, tmp_path, match: str) -> None:
 
 def test_python_folder_and_the_folder_above_it(python_files, tmp_path):
     root = unpack(tmp_path, "cifar-10-batches-py", python_files)
-    source = Cifar(CIFAR10)
+    source = Cifar(python_layout(python_files))
     assert right(source.load(root, tmp_path / "cache"))
     assert right(source.load(root / "cifar-10-batches-py", tmp_path / "cache"))
 
@@ -102,7 +104,7 @@ def test_python_folder_and_the_folder_above_it(python_files, tmp_path):
 def test_python_archive_leaves_nothing_unpacked(python_files, tmp_path):
     archive = tar("cifar-10-batches-py", python_files)
     (tmp_path / CIFAR10.python_archive).write_bytes(archive)
-    assert right(Cifar(python_layout(archive)).load(tmp_path, tmp_path / "cache"))
+    assert right(Cifar(python_layout(python_files, archive)).load(tmp_path, tmp_path / "cache"))
     assert list((tmp_path / "cache").iterdir()) == []
 
 
@@ -111,9 +113,10 @@ def test_a_pickle_without_the_official_checksum_is_never_opened(python_files, tm
         def __reduce__(self):
             return (Path.touch, (tmp_path / "exploded",))
 
+    layout = python_layout(python_files)
     python_files["test_batch"] = pickle.dumps(Bomb())
     root = unpack(tmp_path, "cifar-10-batches-py", python_files)
-    refuses(CIFAR10, root, tmp_path, "test_batch is damaged or incomplete.*download it again")
+    refuses(layout, root, tmp_path, "test_batch is damaged or incomplete.*download it again")
     assert not (tmp_path / "exploded").exists()
 
 
@@ -121,9 +124,10 @@ def test_damaged_and_missing_files_of_a_folder(python_files, tmp_path):
     root = unpack(tmp_path, "cifar-10-batches-py", python_files)
     batch = root / "cifar-10-batches-py/data_batch_3"
     batch.write_bytes(python_files["data_batch_3"][:-1])
-    refuses(CIFAR10, root, tmp_path, "data_batch_3 is damaged")
+    layout = python_layout(python_files)
+    refuses(layout, root, tmp_path, "data_batch_3 is damaged")
     batch.unlink()
-    refuses(CIFAR10, root, tmp_path, "cannot read .*data_batch_3: No such file")
+    refuses(layout, root, tmp_path, "cannot read .*data_batch_3: No such file")
 
 
 @pytest.mark.parametrize("name", [CIFAR10.python_archive, CIFAR10.binary_archive])
@@ -140,7 +144,7 @@ def test_an_archive_with_strange_members(tmp_path, name):
         member.type = tarfile.SYMTYPE if name == "link" else tarfile.REGTYPE
         archive.addfile(member)
     (tmp_path / CIFAR10.python_archive).write_bytes(buffer.getvalue())
-    layout = python_layout(buffer.getvalue())
+    layout = python_layout({}, buffer.getvalue())
     refuses(layout, tmp_path, tmp_path, "holds more than cifar-10-batches-py")
 
 
@@ -185,7 +189,7 @@ def test_download(python_files, serve, monkeypatch, tmp_path):
     archive = tar("cifar-10-batches-py", python_files)
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "tgz_md5", md5(archive))
     serve(archive)
-    assert right(Cifar(CIFAR10).load(None, tmp_path / "cache"))
+    assert right(Cifar(python_layout(python_files)).load(None, tmp_path / "cache"))
     assert list((tmp_path / "cache").iterdir()) == []
 
 
@@ -220,3 +224,24 @@ def test_a_server_that_never_answers(monkeypatch, tmp_path):
 
 def test_a_download_is_keyed_without_internet(tmp_path):
     assert CIFAR10.python_md5 in Cifar(CIFAR10).fingerprint_inputs(None, tmp_path)
+
+
+@pytest.mark.parametrize("layout", [CIFAR10, CIFAR100])
+def test_files_and_checksums_are_those_of_torchvision(layout):
+    official = getattr(torchvision.datasets, layout.torchvision_class)
+    files = [*official.train_list, *official.test_list]
+    files.append([official.meta["filename"], official.meta["md5"]])
+    assert [list(one) for one in layout.python_files] == files
+    assert (layout.python_md5, layout.python_archive) == (official.tgz_md5, official.filename)
+    assert layout.python_folder == official.base_folder
+
+
+def test_a_plan_on_the_unpacked_archive_imports_no_torch(python, tmp_path):
+    unpack(tmp_path, CIFAR10.python_folder, {name: b"" for name, _ in CIFAR10.python_files})
+    look = (
+        "import pathlib, sys; from benchmark.builtin.datasets import DATASETS\n"
+        "source = DATASETS[1].factory(DATASETS[1].options())\n"
+        "assert source.fingerprint_inputs(pathlib.Path(sys.argv[1]), pathlib.Path('.'))\n"
+        "assert not {'torch', 'torchvision'} & sys.modules.keys()"
+    )
+    python(look, str(tmp_path))

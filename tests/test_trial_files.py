@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from benchmark.records import ModelRecord
 from benchmark.report.trial_files import attack_file
 from benchmark.store import Store
 from benchmark.types import DatasetInfo
+
+TINY_CASE = Path(__file__).parent / "plugin_files" / "tiny_case.py"
 
 
 def trials(out: Path) -> dict[tuple[str, str], object]:
@@ -85,6 +88,31 @@ def test_what_is_saved_of_a_trial_is_a_victim_for_another_run(
     assert trials(out)["none", "170"].asr_before == trial.asr_before > 0.9
 
 
+def test_the_command_in_a_victims_file_finds_the_same_asr_whatever_its_seed(
+    command, bench, tmp_path: Path
+) -> None:
+    """Data set, division and seed are of the file's own command; only the plugin is added."""
+    out, saved, again = (tmp_path / name for name in ("out", "saved", "again"))
+    sets = {"attack__triggers": "170", "split__defense_fraction": 0.7}
+    words = command.tiny(out, "--defense", "none", "--first-seed", 2, **sets)
+    assert command(*words).returncode == 0
+    trial = trials(out)["none", "170"]
+    assert trial.seed == 2
+    assert bench("show", trial.trial, "--out", out, "--save", saved)[0] == 0
+    _, line, *_ = (saved / "victim.toml").read_text("utf-8").splitlines()
+    assert line == (
+        "# bench run --preset quick --dataset tiny --first-seed 2 --model one-conv "
+        "--set split.defense_fraction=0.7 --attack-file ..."
+    )
+    told = [word for word in shlex.split(line)[2:] if word != "..."]
+    asked = ["--defense", "none", "--plugin", TINY_CASE, "--device", "cpu", "--out", again]
+    status, said = bench(*told, saved / "victim.toml", *asked)
+    assert status == 0, said
+    found = trials(again)["none", "170"]
+    assert found.asr_before == trial.asr_before
+    assert found.clean_accuracy_before == trial.clean_accuracy_before
+
+
 def test_saving_names_what_it_cannot_do_and_writes_nothing(tiny_run, bench, tmp_path: Path) -> None:
     out, saved = tiny_run.copy(tmp_path / "out"), tmp_path / "saved"
     trial = trials(out)["shake", "170"]
@@ -139,8 +167,10 @@ def test_an_attack_file_says_the_trigger_to_the_last_digit(
         target=7,
         payload=payload,
     )
-    text = attack_file(victim, None)
-    assert "--model small-resnet --set model.width=16 --attack-file" in text
+    text = attack_file(victim, None, "my-study, dataset.test_images=50, base.epochs=3")
+    said = "--dataset digits --first-seed 2 --model small-resnet --set model.width=16"
+    # The preset of somebody's own file is nowhere else; what was set of the data set is said.
+    assert f"# bench run {said} --set dataset.test_images=50 --attack-file ...\n" in text
     (tmp_path / "victim.toml").write_text(text, encoding="utf-8")
     (tmp_path / "victim.safetensors").write_bytes(b"weights")
     info = DatasetInfo(num_classes=8, image_size=(16, 16))

@@ -24,6 +24,28 @@ def leaderboard(
             "compare` takes it, or the start of its variant_id. Ranks stay those among all.",
         ),
     ] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Show the leaderboards of this data set only; give it again for more.",
+        ),
+    ] = None,
+    attack: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Show the leaderboards of this attack grid only; give it again for more.",
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,C",
+            help="Show these columns only, in this order, called as in the head of the format: "
+            "csv, markdown or latex.",
+        ),
+    ] = None,
     by: Annotated[
         str | None,
         typer.Option(
@@ -36,7 +58,8 @@ def leaderboard(
     """Print how the defenses compare, from the results in a folder."""
     from benchmark.errors import unknown_name
     from benchmark.report.grouped import BY
-    from benchmark.report.leaderboard import FORMATS, print_leaderboard, render
+    from benchmark.report.leaderboard import FORMATS, chosen_columns, print_leaderboard, render
+    from benchmark.report.selecting import boards_of
     from benchmark.store import Store
     from benchmark.store.schema import no_results
 
@@ -44,12 +67,14 @@ def leaderboard(
         raise unknown_name("format", format, FORMATS)
     if by is not None and by not in BY:
         raise unknown_name("--by", by, BY)
+    chosen = () if columns is None else chosen_columns(columns, format, by or "")
     with Store.open(out, write=False) as store:
         frame = store.trials_frame()
     if frame.empty:
         raise no_results(out)
+    frame = boards_of(frame, dataset or (), attack or ())
     if format != "table":
-        typer.echo(render(frame, format, row or (), by or ""), nl=False)
+        typer.echo(render(frame, format, row or (), by or "", chosen), nl=False)
         return
     from rich.console import Console
 

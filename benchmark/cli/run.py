@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
+    context: typer.Context,
     defense: Annotated[
         list[str] | None,
         typer.Option("--defense", metavar="NAME", help="Defense to run; repeatable. Default: all."),
@@ -123,6 +124,7 @@ def run(
         rerun=rerun,
         dry_run=dry_run,
         tensorboard=tensorboard,
+        context=context,
     )
     status = start(request, options)
     if status:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -123,20 +124,34 @@ DryRun = Annotated[
 ]
 
 
-def typed_command(words: Sequence[str]) -> str:
+def typed_command(words: Sequence[str], context: typer.Context | None = None) -> str:
     """Return the command for the records, with the names alone of files that have a whole path.
 
-    Results travel, and where a folder lies on somebody's disk is nobody's business.
+    Results travel, and where a folder lies on somebody's disk is nobody's business. Before it stand
+    the environment variables that spoke for options of `context`, as before it in a shell.
     """
-    return shlex.join(["bench", *map(_without_folders, words)])
+    variables = _variables(context) if context else ()
+    return " ".join([*variables, shlex.join(["bench", *map(_without_folders, words)])])
+
+
+def _variables(context: typer.Context) -> Iterator[str]:
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if source is not None and source.name == "ENVIRONMENT":
+            name = str(option.envvar)
+            yield f"{name}={shlex.quote(_name_alone(os.environ[name]))}"
 
 
 def _without_folders(word: str) -> str:
     head, equals, tail = word.rpartition("=")
     if not equals and word[:1] == "-" != word[1:2]:  # `-o/a/page.md`
         head, tail = word[:2], word[2:]
-    path = Path(tail)
-    return f"{head}{equals}{path.name}" if path.is_absolute() or tail.startswith("~") else word
+    return f"{head}{equals}{_name_alone(tail)}"
+
+
+def _name_alone(text: str) -> str:
+    path = Path(text)
+    return path.name if path.is_absolute() or text.startswith("~") else text
 
 
 def session_options(
@@ -153,6 +168,7 @@ def session_options(
     rerun: Again,
     dry_run: bool,
     tensorboard: Path | None = None,
+    context: typer.Context | None = None,
 ) -> Options:
     """Return how a run is carried out."""
     from benchmark.placing import Placing
@@ -169,5 +185,5 @@ def session_options(
         rerun=rerun.value,
         dry_run=dry_run,
         tensorboard=tensorboard,
-        command=typed_command(sys.argv[1:]),
+        command=typed_command(sys.argv[1:], context),
     )

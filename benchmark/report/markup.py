@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.report.boards import Board
@@ -10,23 +10,24 @@ from benchmark.report.cells import Cells, cells
 from benchmark.report.escape import latex, markdown, printable
 from benchmark.report.grouped import Grouped
 
-_COLUMNS: tuple[tuple[str, Callable[[Cells], str]], ...] = (
-    ("#", lambda c: c.rank),
-    ("defense", lambda c: c.full_name),
-    ("told", lambda c: c.knows),
-    ("trials (failed)", lambda c: c.trials),
-    ("ASR % before", lambda c: c.before),
-    ("ASR % after", lambda c: ", ".join((c.after, *c.models))),
-    ("95 % interval", lambda c: c.interval),
-    ("worst (trigger)", lambda c: c.worst),
-    ("% of trials above 10 %", lambda c: c.stayed),
-    ("clean acc. % before", lambda c: c.clean_before),
-    ("clean acc. % after", lambda c: c.clean_after),
-    ("robust acc. %", lambda c: c.robust),
-    ("seconds", lambda c: c.seconds),
-    ("peak MiB", lambda c: c.memory),
-)
-_LEFT = (1, 2)
+COLUMNS: Mapping[str, Callable[[Cells], str]] = {
+    "#": lambda c: c.rank,
+    "defense": lambda c: c.full_name,
+    "told": lambda c: c.knows,
+    "trials (failed)": lambda c: c.trials,
+    "ASR % before": lambda c: c.before,
+    "ASR % after": lambda c: ", ".join((c.after, *c.models)),
+    "95 % interval": lambda c: c.interval,
+    "worst (trigger)": lambda c: c.worst,
+    "% of trials above 10 %": lambda c: c.stayed,
+    "clean acc. % before": lambda c: c.clean_before,
+    "clean acc. % after": lambda c: c.clean_after,
+    "robust acc. %": lambda c: c.robust,
+    "seconds": lambda c: c.seconds,
+    "peak MiB": lambda c: c.memory,
+}
+"""Heading of each column of a leaderboard → its text."""
+_LEFT = ("defense", "told")
 
 
 @dataclass(frozen=True)
@@ -46,27 +47,34 @@ class _Sheet:
         return [left if at in self.left else right for at in range(len(self.heads))]
 
 
-def to_markdown(boards: Sequence[Board | Grouped]) -> str:
-    """Return a heading, a table and its notes for each board."""
-    return "\n".join(_markdown(_sheet(board)) for board in boards)
+def to_markdown(boards: Sequence[Board | Grouped], columns: Sequence[str] = ()) -> str:
+    """Return a heading, a table and its notes for each board.
+
+    `columns`: those of `COLUMNS` to show, in this order; empty: all.
+    """
+    return "\n".join(_markdown(_sheet(board, columns)) for board in boards)
 
 
-def to_latex(boards: Sequence[Board | Grouped]) -> str:
-    """Return a `table` environment for each board; the document needs `\\usepackage{booktabs}`."""
-    tables = [_latex(_sheet(board)) for board in boards]
+def to_latex(boards: Sequence[Board | Grouped], columns: Sequence[str] = ()) -> str:
+    """Return a `table` environment for each board; the document needs `\\usepackage{booktabs}`.
+
+    `columns`: those of `COLUMNS` to show, in this order; empty: all.
+    """
+    tables = [_latex(_sheet(board, columns)) for board in boards]
     return "\n".join(["% needs \\usepackage{booktabs}", *tables])
 
 
-def _sheet(board: Board | Grouped) -> _Sheet:
+def _sheet(board: Board | Grouped, columns: Sequence[str]) -> _Sheet:
     if isinstance(board, Grouped):
         *lines, whole = [[printable(text) for text in line] for line in board.texts]
         return _Sheet(board.title, board.heads, {0}, [lines, [whole]], board.notes)
-    heads = [header for header, _ in _COLUMNS]
+    heads = list(columns or COLUMNS)
     sections = [
-        [[printable(text(cells(row))) for _, text in _COLUMNS] for row in section]
+        [[printable(COLUMNS[head](cells(row))) for head in heads] for row in section]
         for section in board.sections
     ]
-    return _Sheet(board.title, heads, _LEFT, sections, board.notes)
+    left = {at for at, head in enumerate(heads) if head in _LEFT}
+    return _Sheet(board.title, heads, left, sections, board.notes)
 
 
 def _markdown(sheet: _Sheet) -> str:

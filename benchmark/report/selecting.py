@@ -1,15 +1,48 @@
-"""Naming a row of a leaderboard: `mesa`, `mesa:epochs=5`, or the start of its variant_id."""
+"""Choosing leaderboards by data set and attack, and naming a row of one.
+
+A row is `mesa`, `mesa:epochs=5`, or the start of its variant_id.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from benchmark.errors import UserError, unknown_name
 from benchmark.report.boards import Board
 from benchmark.report.ranking import FEWEST_DIGITS
 from benchmark.report.rows import Row
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _SHOWN = 8
+
+
+def boards_of(
+    frame: pd.DataFrame, datasets: Sequence[str] = (), attacks: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return the trials of the leaderboards of these data sets and attacks; empty: of any.
+
+    `frame`: a `Store.trials_frame()`. Raises `UserError`, which lists what there is, for a name
+    that no leaderboard has, and if none is left.
+    """
+    there = kept = frame[["group", "dataset", "attack"]].drop_duplicates()
+    for column, names in (("dataset", datasets), ("attack", attacks)):
+        for name in names:
+            if name not in set(there[column]):
+                raise _no_board([f"{column} {name!r}"], there)
+        kept = kept[kept[column].isin(names)] if names else kept
+    if kept.empty:
+        asked = [("dataset", datasets), ("attack", attacks)]
+        raise _no_board([f"{one} {' or '.join(map(repr, names))}" for one, names in asked], there)
+    return frame[frame["group"].isin(kept["group"])]
+
+
+def _no_board(asked: Sequence[str], there: pd.DataFrame) -> UserError:
+    pairs = there[["dataset", "attack"]].drop_duplicates().itertuples(index=False)
+    known = sorted(f"{dataset} · {attack}" for dataset, attack in pairs)
+    return UserError(f"no leaderboard of {' and '.join(asked)}", f"there are: {', '.join(known)}")
 
 
 def pairs_named(rows: Sequence[Row], a: str, b: str) -> list[tuple[Row, Row]]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from benchmark.builtin.triggers import ColourOptions
+from benchmark.preset import preset_names
 from benchmark.specs import choosing_options
 
 _BEFORE_AN_OPTION = re.compile(r", (?=[a-z_]+\.[\w.]+=)")
@@ -21,6 +22,14 @@ def parts_of(settings: Iterable[str]) -> list[str]:
     """Return the preset and the options that all of these settings have, as the first has them."""
     first, *others = (_BEFORE_AN_OPTION.split(text) for text in dict.fromkeys(settings))
     return [part for part in first if all(part in other for other in others)]
+
+
+def shipped_preset(parts: Iterable[str]) -> str:
+    """Return the shipped preset among what `parts_of` found; an empty text if there is none.
+
+    A preset of somebody's own is called by its file's name, which no command elsewhere could name.
+    """
+    return next((part for part in parts if part in preset_names()), "")
 
 
 def board_setting(settings: Iterable[str]) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmark.errors import JobFault, UserError
 from benchmark.records import ModelRecord, TrialRecord
 from benchmark.report.escape import printable
+from benchmark.report.setting import parts_of, shipped_preset
+from benchmark.settings import SplitOptions
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.faults import disk_error
 
@@ -62,7 +64,8 @@ def _named(
         what = "the model before the defense"
         yield f"{_VICTIM}.safetensors", what, artifacts.read(victim.artifact)
         if trial.backdoored:
-            yield f"{_VICTIM}.toml", "for --attack-file", attack_file(victim, base).encode()
+            text = attack_file(victim, base, trial.setting)
+            yield f"{_VICTIM}.toml", "for --attack-file", text.encode()
     for number, name in enumerate(trial.artifacts):
         if artifacts.path(name).exists():
             what = "a model that the defense wrote"
@@ -72,15 +75,19 @@ def _named(
         yield "triggers.safetensors", what, artifacts.read(trial.triggers_artifact)
 
 
-def attack_file(victim: ModelRecord, base: ModelRecord | None) -> str:
-    """Return the TOML that describes a stored victim, whose weights lie beside it."""
+def attack_file(victim: ModelRecord, base: ModelRecord | None, setting: str = "") -> str:
+    """Return the TOML that describes a stored victim, whose weights lie beside it.
+
+    `setting` is that of a trial on it. A comment says how it is run where it was: on the same
+    images, cut and stamped as they were, under the same preset if that is a shipped one.
+    """
     payload = victim.payload
     planes: Any = payload["trigger"]
     place = payload.get("place")
     colours = zip(*planes[:3], strict=True)
     lines = [
         printable(f"# {victim.attack} on {victim.dataset}, seed {victim.seed}"),
-        printable(f"# bench run {shlex.join(_architecture(victim, base))} --attack-file ..."),
+        printable(f"# bench run {shlex.join(_options(victim, base, setting))} --attack-file ..."),
         f'model = "{_VICTIM}.safetensors"',
         f"target = {payload['target']}",
         f"name = {_text(victim.trigger)}",
@@ -93,11 +100,32 @@ def attack_file(victim: ModelRecord, base: ModelRecord | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _architecture(victim: ModelRecord, base: ModelRecord | None) -> list[str]:
-    """Return the options by which `bench run` builds the network of these weights."""
+def _options(victim: ModelRecord, base: ModelRecord | None, setting: str) -> list[str]:
+    """Return the options by which `bench run` has the images and the network of these weights.
+
+    The seed's number decides which images are scored, and where they are stamped.
+    """
+    parts = parts_of([setting])
+    preset = shipped_preset(parts)
     model = (base.payload if base else victim.payload).get("model", {})
-    options = [f"model.{name}={value}" for name, value in model.get("options", {}).items()]
-    return ["--model", victim.model, *(word for one in options for word in ("--set", one))]
+    sets = [
+        *(f"model.{name}={value}" for name, value in model.get("options", {}).items()),
+        *(part for part in parts if part.startswith("dataset.")),
+        *_cut(victim.payload.get("split", {})),
+    ]
+    return [
+        *(["--preset", preset] if preset else []),
+        *("--dataset", victim.dataset),
+        *(["--first-seed", str(victim.seed)] if victim.seed else []),
+        *("--model", victim.model),
+        *(word for one in sets for word in ("--set", one)),
+    ]
+
+
+def _cut(split: Mapping[str, Any]) -> list[str]:
+    """Return how the test images were divided, where that is not the default."""
+    usual = SplitOptions().model_dump(mode="json")
+    return [f"split.{name}={value}" for name, value in split.items() if usual.get(name) != value]
 
 
 def _text(text: str) -> str:

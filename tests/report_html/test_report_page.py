@@ -5,6 +5,7 @@ import gzip
 import json
 import shlex
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -179,6 +180,25 @@ def test_the_command_of_several_runs_plans_the_triggers_of_all(results):
     assert shlex.split(said)[-4:] == asked
     same = command_of(board, [0], settings[:1])
     assert same.endswith("--set attack.epochs=2 --set attack.triggers=0")
+
+
+@pytest.mark.parametrize(
+    "settings", [("my-study",), ("cifar10-cpu", "my-study"), ("quick, base.epochs=3", "my-study")]
+)
+def test_without_one_shipped_preset_no_command_is_made_up(
+    make_page, results, cache, tmp_path, settings
+):
+    with Store.open(results, write=False) as store:
+        trials = list(store.trials())
+    folder = tmp_path / "results"
+    with Store.open(folder, write=True, create=True) as store:
+        for trial, setting in zip(trials, settings, strict=False):
+            store.put_trial(replace(trial, setting=setting))
+    words = " ".join(" ".join(Elements(make_page(folder, cache).read_text("utf-8")).words).split())
+    assert "bench run" not in words
+    told = "of several presets, or of a preset file: see “Command as it was typed” below"
+    assert told in words
+    assert words.index(told) < words.index("Command as it was typed Trials")
 
 
 def test_the_same_results_make_the_same_page(make_page, results, cache, report):

@@ -14,7 +14,7 @@ from benchmark.records import TrialRecord
 from benchmark.report.boards import Board
 from benchmark.report.escape import printable
 from benchmark.report.html.contents import Contents
-from benchmark.report.setting import chosen_triggers, parts_of
+from benchmark.report.setting import chosen_triggers, parts_of, shipped_preset
 from benchmark.report.trial_view import leaves
 
 Pairs = list[tuple[str, str]]
@@ -51,7 +51,8 @@ def board_facts(contents: Contents, board: Board) -> Pairs:
     """Return where the numbers of one leaderboard come from: data, seeds, a command like its own.
 
     The command is put together from what is stored: it may name more than was typed, and has none
-    of what was set for one defense, nor a user's own files.
+    of what was set for one defense, nor a user's own files. Where it would have to guess the
+    preset, there is none, but the place where the commands of the runs are.
     """
     group = board.rows[0].group
     trials = [trial for trial in contents.trials if trial.group == group]
@@ -61,20 +62,29 @@ def board_facts(contents: Contents, board: Board) -> Pairs:
         ("data fingerprint", ", ".join(sorted(prints - {""})) or "not stored"),
         ("seeds", ", ".join(map(str, seeds))),
         ("victims", str(len({trial.victim for trial in trials}))),
-        ("command", command_of(board, seeds, {trial.setting for trial in trials})),
+        _command(board, seeds, {trial.setting for trial in trials}),
     ]
+
+
+def _command(board: Board, seeds: Sequence[int], settings: Collection[str]) -> tuple[str, str]:
+    if shipped_preset(parts_of(sorted(settings))):
+        return "command", command_of(board, seeds, settings)
+    return (
+        "commands",
+        "of several presets, or of a preset file: see “Command as it was typed” below",
+    )
 
 
 def command_of(board: Board, seeds: Sequence[int], settings: Collection[str]) -> str:
     """Return a command for the victims of `board`, which has these seeds, sorted.
 
-    `settings` are those of its trials. Its defenses are planned with their defaults, whatever was
-    set for each.
+    `settings` are those of its trials, which have a shipped preset in common. Its defenses are
+    planned with their defaults, whatever was set for each.
     """
     first = board.rows[0]
     parts = parts_of(sorted(settings))
     sets = [part for part in parts if "=" in part]
-    preset = next((part for part in parts if "=" not in part), "quick")
+    preset = shipped_preset(parts)
     if chosen_triggers(settings) and not chosen_triggers(parts):
         triggers = sorted({name for row in board.rows for name in row.triggers})
         sets.append(f"attack.triggers={','.join(triggers)}")
