@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import jaxtyping
 import pytest
 import torch
+from local_evaluation import lived_in
 from torch import Tensor, nn
 
 from benchmark.builtin.networks import Classifier, ResNet
@@ -76,17 +77,6 @@ def small() -> nn.Module:
 def resnet() -> nn.Module:
     network = ResNet(8, [(8, 1, 1), (16, 2, 2)], 5)
     return Classifier(network, (0.4, 0.5, 0.6), (0.2, 0.3, 0.25))
-
-
-def lived_in(model: nn.Module) -> nn.Module:
-    """Give batch norms weights, means and variances that are far from 1, 0 and 1."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 2)
-            nn.init.uniform_(module.bias, -0.5, 0.5)
-            nn.init.uniform_(module.running_mean, -0.5, 0.5)
-            nn.init.uniform_(module.running_var, 0.3, 2)
-    return model
 
 
 BUILDERS = [small, resnet, Branches, Measures, Shares]

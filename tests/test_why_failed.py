@@ -11,7 +11,7 @@ import pytest
 from benchmark.report.trial_view import log_of
 from benchmark.store import Store
 
-UNLUCKY = Path(__file__).parent / "plugin_files" / "unlucky.py"
+FILES = Path(__file__).parent / "plugin_files"
 DIARY = """
 import json
 import os
@@ -48,9 +48,10 @@ class Failed:
         diary.write_text(DIARY, encoding="utf-8")
         self.diary = folder / "diary.jsonl"
         self.command = type(self.command)(self.command.home, extra={"DIARY": str(self.diary)})
-        asked = ["--plugin", UNLUCKY, "--defense", "unlucky", "--defense", "sleepy"]
+        asked = ["--plugin", FILES / "unlucky.py", "--defense", "unlucky", "--defense", "sleepy"]
         self.first = self.run(*asked, "--timeout", "4")
-        self.second = self.run(*asked[:-2], "--attack", "locked", "--plugin", diary)
+        more = ["--plugin", FILES / "stubborn.py", "--plugin", diary]
+        self.second = self.run(*asked[:-2], "--attack", "broken-attack", *more)
         with Store.open(self.out, write=False) as store:
             self.trials = {(one.defense, one.attack, one.trigger): one for one in store.trials()}
 
@@ -87,7 +88,7 @@ def test_the_list_of_failed_trials_has_each_with_its_reason(failed: Failed) -> N
     assert {one.status for one in of_all.values()} == {"done", "failed"}
     for trial, one in of_all.items():
         assert (trial[:8] in lines) == (one.status == "failed")
-    assert lines.count("the attack failed: ValueError: all doors are locked") == 4
+    assert lines.count("the attack failed: RuntimeError: no way in") == 4
     for_one = failed.bench("trials", "--failed", "--defense", "unlucky", "--attack", "bw3x3")
     _, first, *reason = for_one.splitlines()
     assert first.split()[1:6] == ["unlucky", "170", "1", "0", "failed"]
@@ -128,14 +129,14 @@ def test_what_a_failed_trial_had_noted_and_printed_is_kept(failed: Failed, defen
 
 
 def test_the_log_of_what_never_started_is_that_of_its_attack(failed: Failed) -> None:
-    one = failed.trials["unlucky", "locked", "0"]
+    one = failed.trials["unlucky", "broken-attack", "0"]
     assert (one.status, one.log) == ("failed", "")
     printed = failed.bench("show", one.trial, "--log")
-    assert printed.startswith("tried every door\n")
-    assert "ValueError: all doors are locked" in printed
+    assert printed.startswith("every door was tried\n")
+    assert "RuntimeError: no way in" in printed
     shown = failed.bench("show", one.trial)
     assert "\nlog of the attack, last " in shown
-    assert "  tried every door\n" in shown
+    assert "  every door was tried\n" in shown
     with Store.open(failed.out, write=False) as store:
         victim = store.model(one.victim)
     assert victim is not None
@@ -149,12 +150,10 @@ def test_the_log_of_what_never_started_is_that_of_its_attack(failed: Failed) -> 
 
 def test_observers_are_told_of_trials_that_fail_with_their_attack(failed: Failed) -> None:
     notes = [json.loads(line) for line in failed.diary.read_text("utf-8").splitlines()]
-    ids = {one.trial for one in failed.trials.values() if one.attack == "locked"}
+    ids = {one.trial for one in failed.trials.values() if one.attack == "broken-attack"}
     for hook in ("started", "finished"):
         assert sorted(ids) == sorted(note["trial"] for note in notes if note["hook"] == hook)
     ends = [note for note in notes if note["hook"] == "finished"]
     assert {note["status"] for note in ends} == {"failed"}
-    assert {note["error"] for note in ends} == {
-        "the attack failed: ValueError: all doors are locked"
-    }
+    assert {note["error"] for note in ends} == {"the attack failed: RuntimeError: no way in"}
     assert notes[-1] == {"hook": "end", "done": 0, "failed": len(ids)}

@@ -60,12 +60,13 @@ class Flaky:
 
 
 class BrokenAttack:
-    """Raises."""
+    """Says something, and raises."""
 
     def __init__(self, options: Any) -> None:
         self.options = options
 
     def attack(self, *_: Any) -> Any:
+        print("every door was tried")
         raise RuntimeError("no way in")
 
 

@@ -1,20 +1,10 @@
-"""Defenses and an attack that fail after they have said and noted something."""
+"""Defenses that fail after they have said and noted something."""
 
 from __future__ import annotations
 
 import time
 
-from benchmark.api import (
-    AttackInstance,
-    AttackSpec,
-    DefenseSpec,
-    Knowledge,
-    Trigger,
-    hookimpl,
-)
-from benchmark.builtin.attack_options import BlackWhiteAttack
-
-PLANE = ((1.0, 0.0), (0.0, 1.0))
+from benchmark.api import DefenseSpec, Knowledge, hookimpl
 
 
 class Unlucky:
@@ -31,32 +21,6 @@ class Unlucky:
         if self.sleeps:
             time.sleep(3600)
         raise ArithmeticError("the loss is no number")
-
-
-class Locked:
-    """Prints and raises."""
-
-    def __init__(self, _options) -> None:
-        pass
-
-    def attack(self, model, train, instance, run):
-        print("tried every door")
-        raise ValueError("all doors are locked")
-
-
-@hookimpl
-def bench_attacks():
-    trigger = Trigger("0", (PLANE, PLANE, PLANE))
-    return [
-        AttackSpec(
-            name="locked",
-            version="1",
-            summary="raises",
-            instances=lambda options, info: [AttackInstance(trigger, 1)],
-            factory=Locked,
-            options=BlackWhiteAttack,
-        )
-    ]
 
 
 @hookimpl
