@@ -37,6 +37,10 @@ def read_preset(path: Path) -> Preset:
     if told.extends not in preset_names():
         fault = f"{path}: extends = {told.extends!r} is no shipped preset"
         raise UserError(fault, f"known: {', '.join(preset_names())}")
+    if path.stem in preset_names():
+        # It heads leaderboards, and stands in commands for others, who would run the shipped one.
+        fault = f"{path}: {path.stem} is what a shipped preset is called"
+        raise UserError(fault, "rename the file")
     base = load_preset(told.extends)
     settings = dict(_flat(told.settings))
     for key in settings:

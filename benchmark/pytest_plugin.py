@@ -10,7 +10,7 @@ pytest loads this module wherever the harness is installed, so it imports nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,18 +83,19 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
     """Add one test for each rule of what `--bench-check` names."""
-    for target in session.config.getoption("--bench-check"):
-        items += _Target.from_parent(session, name=f"bench-check {target}").tests(target)
+    targets = session.config.getoption("--bench-check")
+    if targets:
+        items += _Targets.from_parent(session, name="bench-check").tests(targets)
 
 
-class _Target(pytest.Collector):
-    """What one `--bench-check` names."""
+class _Targets(pytest.Collector):
+    """What all `--bench-check` name: options may be for one of them."""
 
     def collect(self) -> list[pytest.Item]:
         """Return nothing: `tests` is asked instead."""
         return []
 
-    def tests(self, target: str) -> list[pytest.Item]:
+    def tests(self, targets: Sequence[str]) -> list[pytest.Item]:
         """Check now, and return one test for each finding."""
         from benchmark.errors import UserError
         from benchmark.kit import check
@@ -103,13 +104,13 @@ class _Target(pytest.Collector):
         asked = self.config.getoption
         try:
             reports = check(
-                target,
+                *targets,
                 sets=parse_sets(asked("--bench-set")),
                 data_dir=asked("--bench-data-dir"),
                 timeout_s=asked("--bench-timeout"),
             ).reports
         except UserError as error:
-            raise pytest.UsageError(f"--bench-check {target}: {error}") from error
+            raise pytest.UsageError(f"--bench-check: {error}") from error
         return [
             _Test.from_parent(self, name=f"{report.name}::{finding.rule}", found=(report, finding))
             for report in reports

@@ -189,6 +189,31 @@ def test_each_component_gets_the_options_that_are_for_it(together: Path) -> None
     assert found.passed, found
 
 
+def test_an_option_that_one_of_two_data_sets_has_is_for_that_one(tmp_path: Path) -> None:
+    with_seed = new_file("dataset", "first", tmp_path)[0].read_text("utf-8")
+    other = with_seed.replace("first", "second").replace("First", "Second")
+    assert other.count("seed: int = Field") == 1
+    future = "from __future__ import annotations\n"
+    file = tmp_path / "both.py"
+    renamed = other.replace("seed: int = Field", "start: int = Field").replace(
+        "options.seed", "options.start"
+    )
+    hook = "@hookimpl\ndef bench_datasets"
+    assert with_seed.count(hook) == renamed.count("    return [\n") == 1
+    both = with_seed.replace(hook, "def firsts")
+    both += renamed.replace("    return [\n", "    return [\n        *firsts(),\n")
+    file.write_text(future + both.replace(future, ""), "utf-8")
+    found = check(file, sets={"dataset.seed": "5"})
+    assert [report.name for report in found.reports] == ["first", "second"]
+    assert found.passed, found
+
+
+def test_retraining_that_nothing_has_is_refused_though_a_control_of_the_run_has_it(bench) -> None:
+    status, out, said = bench("check", "none", "--set", "retrain.epochs=1")
+    assert (status, out) == (2, "")
+    assert said == "bench: --set retrain.epochs: no defense that is checked has this option\n"
+
+
 @pytest.mark.parametrize(
     ("key", "says"),
     [

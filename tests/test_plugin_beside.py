@@ -88,3 +88,11 @@ def test_a_lazy_factory_says_so_too(command, write_plugin: Writer, tmp_path: Pat
     done = command("check", file)
     assert done.returncode == 1, done.stderr
     assert told(file) in " ".join(done.stdout.replace("mend:", "").split())
+
+
+def test_a_plugin_file_is_no_module_beside_itself(write_plugin: Writer, tmp_path: Path) -> None:
+    file = write_plugin("import my_nets")
+    file = file.rename(tmp_path / "my_nets.py")
+    with pytest.raises(UserError) as caught:
+        load_plugins([file])
+    assert str(caught.value).endswith(": ModuleNotFoundError: No module named 'my_nets'")

@@ -194,6 +194,14 @@ def test_what_a_shipped_preset_says_is_in_no_row(preset: str) -> None:
     assert len(by_hand(config)) > 4
 
 
+def test_a_file_called_like_a_shipped_preset_is_refused(told, tmp_path: Path) -> None:
+    path = tmp_path / "cifar10-cpu.toml"
+    told("").rename(path)
+    line = r"cifar10-cpu\.toml: cifar10-cpu is what a shipped preset is called \(rename the file\)"
+    with pytest.raises(UserError, match=line):
+        resolved(path)
+
+
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--preset .*none\.toml: no such file"):
         resolved(tmp_path / "none.toml")

@@ -171,10 +171,32 @@ def test_other_convolutions_are_as_they_were(everywhere: list[int], convolution:
     torch.testing.assert_close(single, expected[0])
 
 
+def test_a_network_with_an_autocast_of_its_own_is_convolved_as_usual(everywhere: list) -> None:
+    torch.manual_seed(0)
+    images = torch.rand(32, 128, 8, 8).to(memory_format=torch.channels_last)
+    convolution = nn.Conv2d(128, 128, 3, padding=1)
+
+    def answer() -> tuple[torch.Tensor, torch.Tensor]:
+        convolution.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            found = convolution(images)
+        found.float().square().sum().backward()
+        return found.detach(), convolution.weight.grad.clone()
+
+    expected = answer()
+    with fast_convolutions():
+        found = answer()
+    assert found[0].dtype == torch.bfloat16
+    assert not everywhere
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_few_channels_small_images_and_single_images_do_not_pay() -> None:
     assert not winograd.suits(torch.rand(512, 64, 3, 3))
     assert not winograd.suits(torch.rand(512, 512, 1, 1))
-    assert not winograd.suits(torch.rand(512, 512, 3, 3, dtype=torch.bfloat16))
+    for half in (torch.bfloat16, torch.float16):
+        assert not winograd.suits(torch.rand(512, 512, 3, 3).to(half))
     assert winograd.pays(torch.Size((128, 512, 4, 4)), 512, (1, 1))
     assert not winograd.pays(torch.Size((1, 512, 4, 4)), 512, (1, 1))
     assert not winograd.pays(torch.Size((128, 512, 2, 2)), 512, (1, 1))  # mostly beyond the image

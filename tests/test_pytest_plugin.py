@@ -58,7 +58,7 @@ def test_each_rule_is_a_test_and_says_how_to_mend(pytest_run, tmp_path: Path) ->
     # The folder's own tests were not asked for.
     assert "test_mine" not in said
     for rule in ("import", "determinism", "inputs", "globals"):
-        assert f"FAILED ::bench-check careless.py::careless::{rule}" in said, said
+        assert f"FAILED ::bench-check::careless::{rule}" in said, said
     assert "mend:" in said
     assert "careless.py:" in said
     assert "PASSED" in said
@@ -100,16 +100,21 @@ def test_what_a_check_cannot_be_asked_is_a_usage_error(
     assert says in said
 
 
+def test_options_may_be_for_one_of_several_targets(pytest_run, tmp_path: Path) -> None:
+    asked = ["--bench-check", "none", "--bench-check", "fine_tuning", "-k", "contract", "-rA"]
+    status, said = pytest_run(*asked, "--bench-set", "fine_tuning.retrain.epochs=1")
+    assert status == 0, said
+    for name in ("none", "fine_tuning"):
+        assert f"PASSED ::bench-check::{name}::contract" in said
+
+
 def test_a_data_set_is_checked_on_the_files_it_is_given(pytest_run, tmp_path: Path) -> None:
     import numpy as np
 
     pixels = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
     labels = np.arange(60) % 3
-    arrays = {
-        f"{part}_{name}": value
-        for part in ("train", "test")
-        for name, value in (("images", pixels), ("labels", labels))
-    }
+    parts = {"images": pixels, "labels": labels}
+    arrays = {f"{half}_{name}": parts[name] for half in ("train", "test") for name in parts}
     np.savez(tmp_path / "own.npz", **arrays)
     asked = ["--bench-check", "files", "--bench-data-dir"]
     status, said = pytest_run(*asked, tmp_path / "own.npz")

@@ -1,43 +1,57 @@
 """What makes a node unfit for a run: other software than the driver's. It takes no Ray."""
 
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from benchmark.environment import software
 from benchmark.executors.node import carry_out
 from benchmark.executors.parcel import Parcel, Proof
-from benchmark.executors.survey import differences, look
+from benchmark.executors.survey import CODE, differences, installed, look
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
 def here():
-    return look()
+    return replace(look(), faults=())
 
 
-def at(found, revision):
-    return replace(found, software={**software(), "git_revision": revision}, faults=())
+def test_other_code_is_a_difference_and_another_git_revision_is_none(here):
+    changed = replace(here, software={**installed(), CODE: "other", "git_revision": "1f0c2a9e"})
+    [said] = differences(here, changed)
+    assert said.startswith("other code of the harness (git revision 1f0c2a9e) than the driver ")
+    # A document was changed, or there is no git.
+    for revision in ("1f0c2a9e-dirty", ""):
+        noted = replace(here, software={**installed(), "git_revision": revision})
+        assert not list(differences(here, noted))
 
 
-def test_another_git_revision_is_a_difference_where_both_are_known(here):
-    driver, node = at(here, "1f0c2a9e6b1d"), at(here, "6b1d0f77a92c-dirty")
-    [said] = differences(driver, node)
-    assert said == (
-        "the harness at git revision 6b1d0f77a92c-dirty, the driver's is 1f0c2a9e6b1d: "
-        "install one on both"
-    )
-    assert not list(differences(driver, driver))
-    # One that was installed from an archive knows none.
-    assert not list(differences(driver, at(here, "")))
-    assert not list(differences(at(here, ""), node))
-
-
-def test_a_node_at_another_git_revision_carries_out_no_job():
-    if not software()["git_revision"]:
-        pytest.skip("neither a checkout nor installed from one")
-    driver = {**software(), "git_revision": "1f0c2a9e6b1d"}
+def test_a_node_with_other_code_carries_out_no_job():
+    driver = {**installed(), CODE: "other"}
     parcel = Parcel("a job that is not looked at", "", Proof("", ""), driver, {})
     answer = carry_out(parcel, {})
     assert answer.refused.startswith("node ")
-    assert "git revision" in answer.refused
-    assert "the driver's is 1f0c2a9e6b1d" in answer.refused
+    assert "other code of the harness" in answer.refused
+
+
+def test_the_code_is_that_of_every_module(tmp_path):
+    shutil.copytree(ROOT / "benchmark", tmp_path / "benchmark")
+    show = "from benchmark.executors.survey import installed; print(installed()['harness_code'])"
+
+    def digest():
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        command = [sys.executable, "-c", show]
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    assert digest() == installed()[CODE]
+    with (tmp_path / "benchmark" / "report" / "rows.py").open("a") as file:
+        file.write("# edited\n")
+    assert digest() != installed()[CODE]

@@ -161,7 +161,8 @@ def test_an_attack_file_says_the_trigger_to_the_last_digit(
     planes, place, name, tmp_path: Path
 ) -> None:
     payload = {"trigger": planes, "target": 7, **({"place": place} if place else {})}
-    payload["model"] = {"options": {"width": 16}}
+    options = {"width": 16, "sizes": [3, 5], "head": {"bias": False}}
+    payload["model"] = {"options": options}
     victim = ModelRecord(
         *("id", "victim", "done", "", "digits", "small-resnet", 2, "bw\n3x3", name),
         target=7,
@@ -169,6 +170,7 @@ def test_an_attack_file_says_the_trigger_to_the_last_digit(
     )
     text = attack_file(victim, None, "my-study, dataset.test_images=50, base.epochs=3")
     said = "--dataset digits --first-seed 2 --model small-resnet --set model.width=16"
+    said += " --set model.sizes=3,5 --set model.head.bias=false"
     # The preset of somebody's own file is nowhere else; what was set of the data set is said.
     assert f"# bench run {said} --set dataset.test_images=50 --attack-file ...\n" in text
     (tmp_path / "victim.toml").write_text(text, encoding="utf-8")

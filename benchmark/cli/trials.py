@@ -24,6 +24,10 @@ def trials(
         list[str] | None,
         typer.Option(metavar="NAME", help="List those on this data set; repeatable."),
     ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="List those of this architecture; repeatable."),
+    ] = None,
     attack: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="List those of this attack grid; repeatable."),
@@ -48,6 +52,7 @@ def trials(
         failed=failed,
         defense=defense or (),
         dataset=dataset or (),
+        model=model or (),
         attack=attack or (),
         trigger=trigger or (),
     )

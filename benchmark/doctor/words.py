@@ -52,8 +52,8 @@ def _data(found: Diagnosis) -> Iterator[str]:
             yield f"data        {name}: ready ({_counts(at_once[preset.dataset_folder])})"
         elif name in ready:
             counts = _counts(ready[name])
-            yield f"data        {name}: ready with its own --data-dir or options ({counts})"
-            yield f"            without them: not here yet ({preset.dataset_about})"
+            yield f"data        {name}: ready from other files, options or versions ({counts})"
+            yield f"            as the preset has it: not here yet ({preset.dataset_about})"
         else:
             yield f"data        {name}: not here yet ({preset.dataset_about})"
     for name in ready.keys() - wanted.keys():

@@ -17,13 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.environment import software
 from benchmark.errors import JobFault, UserError
 from benchmark.executors import WorkerLost, scratch
 from benchmark.executors.local import LocalExecutor
 from benchmark.executors.parcel import Answer, Parcel, moved, named_files
 from benchmark.executors.supplies import Given, Supplies
-from benchmark.executors.survey import other_versions
+from benchmark.executors.survey import installed, other_versions
 from benchmark.jobs import BaseJob, Job, Report, TrialJob, parse_job
 from benchmark.removal import remove_folder
 from benchmark.store import ArtifactStore
@@ -35,7 +34,7 @@ _pools: dict[str, LocalExecutor] = {}
 
 def carry_out(parcel: Parcel, given: Given) -> Answer:
     """Carry out the job of a parcel with what is here and what is `given`."""
-    for difference in other_versions(parcel.software, software()):
+    for difference in other_versions(parcel.software, installed()):
         return Answer(refused=_on_this_node(difference))
     job, supplies = parse_job(parcel.job), Supplies(given)
     is_shared = parcel.proof.holds() and os.access(job.setup.out, os.W_OK)

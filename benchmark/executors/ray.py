@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.environment import software
 from benchmark.errors import UserError
 from benchmark.executors import WorkerLost
 from benchmark.executors.cluster import Cluster, Share
@@ -35,6 +34,7 @@ from benchmark.executors.parcel import (
     named_files,
 )
 from benchmark.executors.pulse import SILENT_S, Watch, beating
+from benchmark.executors.survey import installed
 from benchmark.jobs import Job, parse_job, refuse_changed_files
 from benchmark.store import ArtifactStore
 
@@ -99,7 +99,7 @@ class RayExecutor:
         """Send a job; what its node lacks is sent when it asks for it."""
         parsed = parse_job(job)
         files = {path: _digest(path) for path in named_files(parsed)}
-        parcel = Parcel(job, progress, self._proof, software(), files)
+        parcel = Parcel(job, progress, self._proof, installed(), files)
         outer: Future[str] = Future()
         outer.set_running_or_notify_cancel()
         self._send(secrets.token_hex(8), parcel, parsed, outer, asked=0)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import benchmark
 from benchmark.data_cache import cache_dir, read_meta
 from benchmark.environment import software
 from benchmark.granted import usable_cores, usable_memory
 from benchmark.plugins import load_plugins
+
+CODE = "harness_code"
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,16 @@ class Found:
     """Plugins that cannot be loaded there."""
 
 
+@cache
+def installed() -> dict[str, Any]:
+    """Return what is installed here: as for the records, and the SHA-256 of the harness's code."""
+    digest, root = hashlib.sha256(), Path(benchmark.__file__).parent
+    for file in sorted(root.rglob("*.py")):
+        digest.update(f"{file.relative_to(root).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return {**software(), CODE: digest.hexdigest()}
+
+
 def look() -> Found:
     """Look at the machine that this process runs on."""
     plugins = load_plugins()
@@ -36,7 +52,7 @@ def look() -> Found:
         host=socket.gethostname(),
         cores=usable_cores(),
         memory_mib=usable_memory() // 2**20,
-        software=software(),
+        software=installed(),
         plugins={
             f"{kind} {offer.spec.name}": f"{offer.spec.version}, {offer.origin}"
             for kind, offer in plugins.offers()
@@ -67,13 +83,22 @@ def differences(driver: Found, node: Found) -> Iterator[str]:
 
 
 def other_versions(driver: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[str]:
-    """Yield in what two answers of `software` differ; git revisions only where both have one."""
+    """Yield in what two answers of `installed` differ.
+
+    Git revisions may differ: a document may have changed, or a clone may lack tags.
+    """
     if node["python"] != driver["python"]:
         yield f"Python {node['python']}, the driver has {driver['python']}"
     for name, version in driver["packages"].items():
         found = node["packages"].get(name)
         if found != version:
             yield f"{name} {found}, the driver has {version}"
-    there, here = node.get("git_revision"), driver.get("git_revision")
-    if there and here and there != here:
-        yield f"the harness at git revision {there}, the driver's is {here}: install one on both"
+    if node[CODE] != driver[CODE]:
+        yield (
+            f"other code of the harness ({_revision(node)}) than the driver began with "
+            f"({_revision(driver)}): have one on all nodes, and leave it while a run goes on"
+        )
+
+
+def _revision(told: Mapping[str, Any]) -> str:
+    return f"git revision {told.get('git_revision') or 'unknown'}"

@@ -16,6 +16,7 @@ from benchmark.errors import UserError
 from benchmark.kit.configure import Asked, refuse_sets
 from benchmark.kit.findings import APPLIES, Finding, Report, Rule
 from benchmark.kit.subject import Subject, find_subjects
+from benchmark.loading.origin import Kind
 
 LONGEST_S = 3600
 """For one run on the tiny case."""
@@ -62,15 +63,17 @@ def check(
         subjects += found
         reports += broken
     subjects = list(dict.fromkeys(subjects))
-    kinds = frozenset(subject.kind for subject in subjects)
-    asked = Asked(dict(sets or {}), data_dir, timeout_s, kinds)
+    known: dict[Kind, set[str]] = {}
+    for subject in subjects:
+        known.setdefault(subject.kind, set()).update(subject.keys)
+    asked = Asked(dict(sets or {}), data_dir, timeout_s, known)
     if not reports:  # what could not be loaded may be what an option is for
         refuse_sets(subjects, asked)
     request = {
         "sets": asked.sets,
         "data_dir": str(data_dir) if data_dir else None,
         "timeout_s": timeout_s,
-        "kinds": sorted(kinds),
+        "known": {kind: sorted(keys) for kind, keys in known.items()},
     }
     for _, group in groupby(subjects, key=lambda subject: subject.origin):
         reports += _check_plugin(list(group), request)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmark.config import SHARED, Config, Request, resolve
@@ -31,8 +31,8 @@ class Asked:
     """Of all that is checked: each subject gets its own of them."""
     data_dir: Path | None
     timeout_s: float
-    kinds: frozenset[Kind] = frozenset()
-    """Of all that is checked."""
+    known: Mapping[Kind, Collection[str]] = field(default_factory=dict)
+    """Kind of what is checked → every option that something of this kind has."""
 
 
 def refuse_sets(subjects: Sequence[Subject], asked: Asked) -> None:
@@ -42,6 +42,10 @@ def refuse_sets(subjects: Sequence[Subject], asked: Asked) -> None:
     """
     defenses = [subject.name for subject in subjects if subject.kind == "defense"]
     check_namespaces(asked.sets, [*SHARED, *defenses])
+    for key in asked.sets:
+        # Others a run refuses by itself; these its controls may know.
+        if key.startswith("retrain.") and key not in asked.known.get("defense", [key]):
+            raise UserError(f"--set {key}: no defense that is checked has this option")
     for subject in subjects:
         if not _own_sets(subject, asked):
             continue
@@ -63,13 +67,17 @@ def _can_be_run(subject: Subject, asked: Asked) -> bool:
 def _own_sets(subject: Subject, asked: Asked) -> dict[str, str]:
     """Return the options that are for a subject; those of its neighbours it need not know."""
 
-    def is_own(namespace: str) -> bool:
+    def is_own(key: str) -> bool:
+        namespace, _, option = key.partition(".")
         meant = _MEANT.get(namespace)
-        if meant in asked.kinds:
-            return subject.kind == meant
+        if meant in asked.known:
+            option = key if meant == "defense" else option
+            # What nothing of this kind has is wrong for each of them.
+            takes = option in subject.keys or option not in asked.known[meant]
+            return subject.kind == meant and takes
         return namespace in SHARED or (subject.kind, subject.name) == ("defense", namespace)
 
-    return {key: value for key, value in asked.sets.items() if is_own(key.partition(".")[0])}
+    return {key: value for key, value in asked.sets.items() if is_own(key)}
 
 
 def configure(subject: Subject, asked: Asked) -> Config:

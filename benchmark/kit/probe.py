@@ -58,7 +58,8 @@ def main() -> None:
     request = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     findings = Path(sys.argv[2])
     subjects = [
-        Subject(**{**one, "origin": Origin.from_json(one["origin"])}) for one in request["subjects"]
+        Subject(**{**one, "origin": Origin.from_json(one["origin"]), "keys": tuple(one["keys"])})
+        for one in request["subjects"]
     ]
     checks = _before_torch(subjects, request)
     case: TinyCase | None = None
@@ -115,8 +116,7 @@ def _judge_name(subject: Subject, book: Book) -> None:
 def _configure(check: _Check, request: dict[str, Any], root: Path) -> None:
     """Make the options as a run would; an attack is asked for its instances, as by a plan."""
     data_dir = Path(request["data_dir"]) if request["data_dir"] else None
-    kinds = frozenset(request["kinds"])
-    asked = Asked(request["sets"], data_dir, request["timeout_s"], kinds)
+    asked = Asked(request["sets"], data_dir, request["timeout_s"], request["known"])
     book, kind = check.book, check.subject.kind
     try:
         config = configure(check.subject, asked)

@@ -15,6 +15,7 @@ from benchmark.loading.importing import BUILTIN, file_origins
 from benchmark.loading.origin import KINDS, Kind, Origin, Registered
 from benchmark.loading.reading import Reading, read_plugin
 from benchmark.plugins import Collision, Plugins, load_plugins
+from benchmark.settings import option_keys
 
 _Offer = tuple[Kind, Registered[Any]]
 
@@ -29,6 +30,8 @@ class Subject:
     where: str
     collision: str = ""
     """Which plugins offer a component of this kind and name, if several do."""
+    keys: tuple[str, ...] = ()
+    """The keys of its options, without the namespace."""
 
 
 def find_subjects(target: str | Path) -> tuple[list[Subject], list[Report]]:
@@ -41,11 +44,7 @@ def find_subjects(target: str | Path) -> tuple[list[Subject], list[Report]]:
         return _in_file(Path(target))
     plugins = load_plugins()
     offers = list(plugins.offers())
-    found = [
-        Subject(kind, text, offer.origin, offer.where, _collision(kind, text, offers))
-        for kind, offer in offers
-        if offer.spec.name == text
-    ]
+    found = [_subject(kind, offer, offers) for kind, offer in offers if offer.spec.name == text]
     if not found:
         raise _unknown(text, plugins)
     return found, []
@@ -55,12 +54,7 @@ def _in_file(path: Path) -> tuple[list[Subject], list[Report]]:
     [origin] = file_origins([path])
     reading = read_plugin(origin)
     offers = [*reading.offers, *_elsewhere(origin.path)]
-    subjects = [
-        Subject(
-            kind, offer.spec.name, origin, offer.where, _collision(kind, offer.spec.name, offers)
-        )
-        for kind, offer in reading.offers
-    ]
+    subjects = [_subject(kind, offer, offers) for kind, offer in reading.offers]
     findings = tuple(
         Finding(
             Rule.CONTRACT,
@@ -76,6 +70,14 @@ def _in_file(path: Path) -> tuple[list[Subject], list[Report]]:
     if not subjects and not reports:
         raise UserError(f"{path} offers nothing to check", "observers have no rules to keep")
     return subjects, reports
+
+
+def _subject(kind: Kind, offer: Registered[Any], offers: Sequence[_Offer]) -> Subject:
+    """Return what one offer stands for, among all `offers` that a run would see."""
+    spec = offer.spec
+    keys = tuple(option_keys(spec.options))
+    collision = _collision(kind, spec.name, offers)
+    return Subject(kind, spec.name, offer.origin, offer.where, collision, keys)
 
 
 def _elsewhere(path: str) -> list[_Offer]:

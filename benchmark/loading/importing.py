@@ -142,7 +142,7 @@ def hint_beside(error: BaseException, file: str) -> str:
     with contextlib.suppress(Exception):  # a plugin's own error may be of any sort
         if isinstance(error, ModuleNotFoundError) and error.name:
             modules = folder / f"{error.name}.py", folder / error.name / "__init__.py"
-            if any(module.is_file() for module in modules):
+            if any(module.is_file() and module != Path(file) for module in modules):
                 return (
                     f"it lies beside the plugin file: say PYTHONPATH={shlex.quote(str(folder))}, "
                     "or make a package of both with `bench new`"

@@ -50,6 +50,8 @@ def _conv2d(
     groups: int = 1,
 ) -> Tensor:
     plain = _pair(stride) == _pair(dilation) == (1, 1) and groups == 1
+    # A network may have an `autocast` of its own, in which it is not float32 that is multiplied.
+    plain = plain and input.dtype == weight.dtype and not torch.is_autocast_enabled("cpu")
     if plain and not isinstance(padding, str) and input.ndim == 4 and winograd.suits(weight):
         around = _pair(padding)
         small = max(around) <= 2  # more is no convolution backward

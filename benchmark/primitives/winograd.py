@@ -48,11 +48,15 @@ _FILTERS = (
 
 
 def suits(weight: Float[Tensor, "outputs inputs height width"]) -> bool:
-    """Say whether convolutions of stride 1 with these filters may be faster this way: on a CPU."""
+    """Say whether convolutions of stride 1 with these filters may be faster this way.
+
+    That is on a CPU, and in no half precision: the way to the points would cost its digits.
+    """
     multiplies = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
     here = weight.device.type == "cpu" and multiplies
     many = min(weight.shape[:2]) >= FEWEST_CHANNELS
-    return many and here and weight.shape[2:] == (3, 3) and weight.dtype != torch.bfloat16
+    exact = weight.dtype in (torch.float32, torch.float64)
+    return many and here and weight.shape[2:] == (3, 3) and exact
 
 
 def pays(images: torch.Size, outputs: int, padding: tuple[int, int]) -> bool:

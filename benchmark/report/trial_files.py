@@ -12,7 +12,7 @@ from benchmark.errors import JobFault, UserError
 from benchmark.records import ModelRecord, TrialRecord
 from benchmark.report.escape import printable
 from benchmark.report.setting import parts_of, shipped_preset
-from benchmark.settings import SplitOptions
+from benchmark.settings import SplitOptions, as_text
 from benchmark.store.artifacts import ArtifactStore
 from benchmark.store.faults import disk_error
 
@@ -109,7 +109,7 @@ def _options(victim: ModelRecord, base: ModelRecord | None, setting: str) -> lis
     preset = shipped_preset(parts)
     model = (base.payload if base else victim.payload).get("model", {})
     sets = [
-        *(f"model.{name}={value}" for name, value in model.get("options", {}).items()),
+        *_settings("model", model.get("options", {})),
         *(part for part in parts if part.startswith("dataset.")),
         *_cut(victim.payload.get("split", {})),
     ]
@@ -122,10 +122,20 @@ def _options(victim: ModelRecord, base: ModelRecord | None, setting: str) -> lis
     ]
 
 
+def _settings(namespace: str, options: Mapping[str, Any]) -> Iterator[str]:
+    """Yield options as they are written after `--set`, groups opened."""
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _settings(f"{namespace}.{name}", value)
+        else:
+            yield f"{namespace}.{name}={as_text(value)}"
+
+
 def _cut(split: Mapping[str, Any]) -> list[str]:
     """Return how the test images were divided, where that is not the default."""
     usual = SplitOptions().model_dump(mode="json")
-    return [f"split.{name}={value}" for name, value in split.items() if usual.get(name) != value]
+    changed = {name: value for name, value in split.items() if usual.get(name) != value}
+    return list(_settings("split", changed))
 
 
 def _text(text: str) -> str:

@@ -60,7 +60,7 @@ def trial_lines(frame: pd.DataFrame, console: Console) -> Iterator[Text]:
     Below it stand, in lines as long as `console` is wide, the options that were set for its defense
     and, if it failed, why.
     """
-    several = [name for name in ("dataset", "attack") if frame[name].nunique() > 1]
+    several = [name for name in ("dataset", "model", "attack") if frame[name].nunique() > 1]
     trials = list(frame.itertuples(index=False))
     texts = [_texts(trial, several) for trial in trials]
     widths = [max(map(len, column)) for column in zip(_COLUMNS, *texts, strict=True)]
@@ -86,7 +86,7 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def _texts(trial: Any, several: Collection[str]) -> list[str]:
-    """Return a trial's texts; data set and attack stand in them where the list has `several`."""
+    """Return a trial's texts; data set, model and attack are in them where there are `several`."""
     found = [
         trial.trial[:DIGITS],
         trial.defense,

@@ -117,10 +117,10 @@ def _reason(error: BaseException, sealed: bool, request: Request) -> str:
         text += f" ({_SEALED})"
     if number == errno.EFBIG:
         text += " (no file may pass the limit run.disk_mib)"
-    for component in (request.plugin, request.model):
-        if component is not None and component.origin["kind"] == "file":
-            hint = hint_beside(error, component.origin["path"])
-            text += f" ({hint})" if hint else ""
+    origins = [one.origin for one in (request.plugin, request.model) if one is not None]
+    for file in dict.fromkeys(one["path"] for one in origins if one["kind"] == "file"):
+        hint = hint_beside(error, file)
+        text += f" ({hint})" if hint else ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -36,7 +36,7 @@ DATASETS: list[DatasetSpec] = [
     _cifar(CIFAR100, "CIFAR-100: downloaded, or from --data-dir (official archive or parquet)"),
     DatasetSpec(
         name="files",
-        version="1",
+        version="2",
         summary="your own images, from --data-dir: class folders, an .npz file, or parquet files",
         info=DatasetInfo(num_classes=0, image_size=(0, 0)),
         factory=Files,
