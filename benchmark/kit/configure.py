@@ -70,7 +70,7 @@ def _own_sets(subject: Subject, asked: Asked) -> dict[str, str]:
     def is_own(key: str) -> bool:
         namespace, _, option = key.partition(".")
         meant = _MEANT.get(namespace)
-        if meant in asked.known:
+        if meant is not None and meant in asked.known:
             option = key if meant == "defense" else option
             # What nothing of this kind has is wrong for each of them.
             takes = option in subject.keys or option not in asked.known[meant]
