@@ -191,7 +191,7 @@ def test_data_is_ready_only_for_the_command_that_finds_it(tmp_path: Path) -> Non
     spec = load_spec(BUILTIN, "dataset", "cifar10")
     prepared = prepare(spec, spec.options(), tmp_path, cache)
     named, other = said_of_cifar10(cache)
-    assert named.startswith("data        cifar10: ready from other files, options or versions (50 tr")
+    assert named.startswith("data        cifar10: ready from other files, options or versions (50 ")
     assert other.startswith("            as the preset has it: not here yet (CIFAR-10: downloaded")
     prepared.folder.rename(cache / "datasets" / place_without_files(spec, spec.options(), cache))
     assert said_of_cifar10(cache)[0].startswith("data        cifar10: ready (50 training")
