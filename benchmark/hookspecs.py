@@ -51,7 +51,10 @@ def bench_run_started(run: RunEvent) -> None:
 
 @hookspec
 def bench_trial_started(run: RunEvent, trial: TrialEvent) -> None:
-    """Take note that a trial was handed to a worker: once more if its worker was lost."""
+    """Take note that a trial was handed to a worker: once more if its worker was lost.
+
+    Of a trial that fails because its attack did, called at once before its end is told.
+    """
 
 
 @hookspec

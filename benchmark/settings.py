@@ -113,7 +113,7 @@ def check_namespaces(sets: Mapping[str, Any], known: Iterable[str], where: str =
 
 
 def as_text(value: Any) -> str:
-    """Return a value of a TOML file as it is written after `--set`."""
+    """Return an option's value as it is written after `--set`."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     return ",".join(map(as_text, value)) if isinstance(value, (list, tuple)) else str(value)

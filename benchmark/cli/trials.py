@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+Names = list[str] | None
 
 
 def register(app: typer.Typer) -> None:
@@ -13,29 +15,19 @@ def register(app: typer.Typer) -> None:
     app.command("trials")(trials)
 
 
+def _those(which: str) -> Any:
+    """Return an option that chooses trials by a name."""
+    return typer.Option(metavar="NAME", help=f"List those {which}; repeatable.")
+
+
 def trials(
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("bench-results"),
     failed: Annotated[bool, typer.Option("--failed", help="List those alone that failed.")] = False,
-    defense: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="List those of this defense; repeatable."),
-    ] = None,
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="List those on this data set; repeatable."),
-    ] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="List those of this architecture; repeatable."),
-    ] = None,
-    attack: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="List those of this attack grid; repeatable."),
-    ] = None,
-    trigger: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="List those of this trigger; repeatable."),
-    ] = None,
+    defense: Annotated[Names, _those("of this defense")] = None,
+    dataset: Annotated[Names, _those("on this data set")] = None,
+    model: Annotated[Names, _those("of this architecture")] = None,
+    attack: Annotated[Names, _those("of this attack grid")] = None,
+    trigger: Annotated[Names, _those("of this trigger")] = None,
 ) -> None:
     """List the trials in a results folder: what each found or why it failed, for `bench show`."""
     from benchmark.cli.listing import listing_console

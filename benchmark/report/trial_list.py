@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -50,7 +51,17 @@ def chosen_trials(frame: pd.DataFrame, *, failed: bool, **names: Sequence[str]) 
                 raise UserError(f"no trial has the {column} {name!r}", f"there are: {there}")
         kept = kept[kept[column].isin(wanted)] if wanted else kept
     kept = kept[kept["status"] == "failed"] if failed else kept
-    order = ["dataset", "attack", "defense", "variant", "trigger", "target", "seed", "trial"]
+    order = [
+        "dataset",
+        "model",
+        "attack",
+        "defense",
+        "variant",
+        "trigger",
+        "target",
+        "seed",
+        "trial",
+    ]
     return kept.sort_values(order, kind="stable")
 
 
@@ -104,10 +115,9 @@ def _texts(trial: Any, several: Collection[str]) -> list[str]:
     return [printable(text) for text in (*found, f"{trial.seconds:.1f}")]
 
 
-def _change(before: float | None, after: float | None) -> str:
+def _change(before: float, after: float) -> str:
     return f"{_rate(before)} → {_rate(after)}"
 
 
-def _rate(value: float | None) -> str:
-    is_known = value is not None and value == value
-    return percent(value if is_known else None)
+def _rate(value: float) -> str:
+    return percent(None if math.isnan(value) else value)
